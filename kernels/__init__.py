@@ -1,0 +1,1 @@
+"""Kernels: the collectives and operators a transformer needs, written with the program builder."""
