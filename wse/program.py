@@ -1,0 +1,127 @@
+"""Program: everything a wafer is loaded with, linked to plain arrays. Built by `ProgramBuilder`, never by hand.
+
+Only what is used is stored: a core for each PE that has code, a channel for each (PE, color)
+that has a route. Cores and channels are sorted by PE, channels within a PE by color.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from wse.isa import Port, Type
+from wse.spec import MachineSpec
+
+
+@dataclass(frozen=True)
+class Rect:
+    """A rectangle of PEs: columns x .. x+width-1, rows y .. y+height-1."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+    def __str__(self) -> str:
+        return f"({self.x},{self.y})-({self.x + self.width - 1},{self.y + self.height - 1})"
+
+    @property
+    def num_pes(self) -> int:
+        return self.width * self.height
+
+    def contains(self, other: Rect) -> bool:
+        """Whether `other` lies inside this rectangle."""
+        return (
+            self.x <= other.x
+            and self.y <= other.y
+            and other.x + other.width <= self.x + self.width
+            and other.y + other.height <= self.y + self.height
+        )
+
+    def overlaps(self, other: Rect) -> bool:
+        """Whether the two share a PE."""
+        return (
+            self.x < other.x + other.width
+            and other.x < self.x + self.width
+            and self.y < other.y + other.height
+            and other.y < self.y + self.height
+        )
+
+    def column(self, i: int, n: int = 1) -> Rect:
+        """Columns i .. i+n-1, counted inside the rectangle; negative i counts from the east."""
+        return Rect(self.x + i % self.width, self.y, n, self.height)
+
+    def row(self, i: int, n: int = 1) -> Rect:
+        """Rows i .. i+n-1, counted inside the rectangle; negative i counts from the south."""
+        return Rect(self.x, self.y + i % self.height, self.width, n)
+
+
+@dataclass(frozen=True)
+class Symbol:
+    """A named array in the SRAM of every PE of a code class: byte address, element type, shape."""
+
+    name: str
+    address: int
+    type: Type
+    shape: tuple[int, ...]
+
+    @property
+    def num_elements(self) -> int:
+        return int(np.prod(self.shape, dtype=np.int64))
+
+
+@dataclass(frozen=True)
+class CodeClass:
+    """PEs that share code: entry row of each task, initial task state, SRAM layout."""
+
+    task_entry: tuple[int, ...]  # row of `Program.code`, -1 for a task without code
+    active_tasks: int  # bit mask at load time
+    blocked_tasks: int
+    num_threads: int  # main thread and the microthreads the code names
+    sram_words: int  # 32-bit words of data per PE
+    code_bytes: int
+    symbols: dict[str, Symbol]
+
+
+@dataclass(frozen=True)
+class HostPort:
+    """Where the host joins the wafer: a color crossing the outer edge of a PE's router."""
+
+    name: str
+    pe: int
+    color: int
+    port: Port
+
+
+@dataclass(frozen=True)
+class Program:
+    """A linked program. Index order (pe, port, color, slot); `pe = y * width + x`."""
+
+    spec: MachineSpec
+    width: int
+    height: int
+    code: np.ndarray  # int64 (num_instructions, NUM_COLS)
+    classes: tuple[CodeClass, ...]
+    core_pe: np.ndarray  # int64 (num_cores,), ascending
+    core_class: np.ndarray  # int64 (num_cores,)
+    core_sram: np.ndarray  # int64 (num_cores,), first word of the PE's data in `sram`
+    sram: np.ndarray  # int32 (num_words,), initial data
+    channel_pe: np.ndarray  # int64 (num_channels,), ascending
+    channel_color: np.ndarray  # int64 (num_channels,)
+    channel_rx: np.ndarray  # int64 (num_channels,), a Port
+    channel_tx: np.ndarray  # int64 (num_channels,), bit mask of ports
+    host_in: tuple[HostPort, ...] = ()
+    host_out: tuple[HostPort, ...] = ()
+    source_lines: tuple[str, ...] = ("?",)
+    meta: dict[str, str] = field(default_factory=dict)
+
+    def core_at(self, x: int, y: int) -> int:
+        """Index of the core at (x, y), or -1 when that PE has no code."""
+        pe = y * self.width + x
+        i = int(np.searchsorted(self.core_pe, pe))
+        return i if i < len(self.core_pe) and self.core_pe[i] == pe else -1
+
+    def xy(self, pe: int) -> tuple[int, int]:
+        """Coordinates of a PE."""
+        return int(pe) % self.width, int(pe) // self.width
