@@ -1,0 +1,130 @@
+"""How this project uses Numba: one decorator, one cache folder, and the bit-level conversions kernels need.
+
+Numba's own cache goes stale silently when a constant in another file changes and ignores the
+bounds-check flag, so ours lives in a folder named by a hash of all sources and of that flag.
+With NUMBA_DISABLE_JIT=1 everything here is plain Python with the same results, bit for bit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import config
+from numba.extending import intrinsic
+
+JIT = not config.DISABLE_JIT
+_KEEP_CACHES = 3
+
+
+def _source_hash() -> str:
+    digest = hashlib.sha256(f"{numba.__version__} {config.BOUNDSCHECK}".encode())
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def cache_dir() -> Path:
+    """Folder of compiled kernels for exactly these sources; `WSE_CACHE_DIR` moves it."""
+    root = os.environ.get("WSE_CACHE_DIR") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "wse"
+    return Path(root) / f"numba-{_source_hash()}"
+
+
+def is_warm() -> bool:
+    """Whether kernels of exactly these sources have been compiled before."""
+    return not JIT or any(_CACHE.glob("*.nbi")) or any(_CACHE.glob("*/*.nbi"))
+
+
+def _prune() -> None:
+    """Drop the oldest caches of other source versions."""
+    try:
+        others = sorted((p for p in _CACHE.parent.glob("numba-*") if p != _CACHE), key=lambda p: p.stat().st_mtime)
+        for path in others[:-_KEEP_CACHES]:
+            shutil.rmtree(path, ignore_errors=True)
+    except OSError:
+        pass
+
+
+_CACHE = cache_dir()
+_prune()
+
+
+def kernel(function: Callable[..., Any]) -> Any:
+    """Compile `function`, cached on disk: an entry point called from Python."""
+    previous = config.CACHE_DIR
+    config.CACHE_DIR = str(_CACHE)
+    try:
+        return numba.njit(cache=True, nogil=True, error_model="numpy")(function)
+    except RuntimeError:  # no folder to cache in: compile every time
+        return numba.njit(nogil=True, error_model="numpy")(function)
+    finally:
+        config.CACHE_DIR = previous
+
+
+leaf = numba.njit(nogil=True, error_model="numpy")
+"""Compile a helper that other kernels call; it lives in their cache entries."""
+
+inline = numba.njit(nogil=True, error_model="numpy", forceinline=True)
+"""Like `leaf`, for small helpers on the hottest paths."""
+
+if JIT:
+
+    @intrinsic
+    def bits_to_f32(typingctx, bits):
+        """The float32 with these 32 bits (any integer; the low half counts)."""
+
+        def codegen(context, builder, signature, args):
+            word = builder.trunc(args[0], ir.IntType(32)) if args[0].type.width > 32 else args[0]
+            return builder.bitcast(word, ir.FloatType())
+
+        return types.float32(bits), codegen
+
+    @intrinsic
+    def f32_to_bits(typingctx, value):
+        """The 32 bits of a float32, as a non-negative int64."""
+
+        def codegen(context, builder, signature, args):
+            return builder.zext(builder.bitcast(args[0], ir.IntType(32)), ir.IntType(64))
+
+        return types.int64(types.float32), codegen
+
+    @intrinsic
+    def f16_to_f32(typingctx, half):
+        """The float32 equal to a half given as uint16; vectorises."""
+
+        def codegen(context, builder, signature, args):
+            return builder.fpext(builder.bitcast(args[0], ir.HalfType()), ir.FloatType())
+
+        return types.float32(types.uint16), codegen
+
+    @intrinsic
+    def f32_to_f16(typingctx, value):
+        """A float32 rounded to the nearest half, ties to even, as uint16."""
+
+        def codegen(context, builder, signature, args):
+            return builder.bitcast(builder.fptrunc(args[0], ir.HalfType()), ir.IntType(16))
+
+        return types.uint16(types.float32), codegen
+
+else:
+
+    def bits_to_f32(bits):
+        return np.uint32(int(bits) & 0xFFFFFFFF).view(np.float32)
+
+    def f32_to_bits(value):
+        return int(np.float32(value).view(np.uint32))
+
+    def f16_to_f32(half):
+        return np.float32(np.uint16(half).view(np.float16))
+
+    def f32_to_f16(value):
+        with np.errstate(over="ignore"):
+            return np.float32(value).astype(np.float16).view(np.uint16)

@@ -1,0 +1,247 @@
+"""Machine: a loaded program that can be fed, run, inspected and run again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from wse import engine
+from wse.errors import DeadlockError, FaultError, ProgramError, nearest
+from wse.isa import Col, Fault, OpClass, Stall, Status, Type
+from wse.program import Program
+from wse.state import NEVER, Clock, Core, Fifo, Sink, Source, Thread, channel_index, load_state
+from wse.verify import verify
+
+NUMPY_TYPE = {Type.F32: np.float32, Type.I32: np.int32, Type.F16: np.float16}
+
+
+@dataclass(frozen=True)
+class Counters:
+    """What has been counted since loading (design 2.4). Rows follow `Program.core_pe` and `Program.channel_pe`."""
+
+    cycles: int
+    busy: np.ndarray  # int64 (num_cores, len(OpClass)), cycles with a beat under way
+    stall: np.ndarray  # int64 (num_cores, len(Stall)), cycles without one, by reason
+    instructions: np.ndarray  # int64 (num_cores,)
+    flops: np.ndarray  # int64 (num_cores,)
+    sram_read_bytes: np.ndarray  # int64 (num_cores,)
+    sram_write_bytes: np.ndarray  # int64 (num_cores,)
+    sent: np.ndarray  # int64 (num_channels,), wavelets; each went through all tx ports
+    wait: np.ndarray  # int64 (num_channels,), cycles they could have left but did not
+
+    def __sub__(self, earlier: Counters) -> Counters:
+        """What was counted between two readings."""
+        return Counters(**{name: getattr(self, name) - getattr(earlier, name) for name in self.__dataclass_fields__})
+
+
+class Machine:
+    """A wafer loaded with `program`: every run starts where the last one stopped.
+
+    Raises `ProgramError` when the program breaks a rule that can be checked before it runs.
+    """
+
+    def __init__(self, program: Program):
+        verify(program)
+        self.program = program
+        self._state = load_state(program)
+        self._inputs = {port.name: i for i, port in enumerate(program.host_in)}
+        self._outputs = {port.name: i for i, port in enumerate(program.host_out)}
+        self._pending: list[list[np.ndarray]] = [[] for _ in program.host_in]
+
+    @property
+    def cycles(self) -> int:
+        """Cycles executed since loading."""
+        return int(self._state.clock[Clock.NOW])
+
+    @property
+    def fault(self) -> tuple[Fault, int, int] | None:
+        """(fault, PE, cycle) after a run that ended with `Status.FAULT`."""
+        clock = self._state.clock
+        if clock[Clock.FAULT] == Fault.NONE:
+            return None
+        return Fault(clock[Clock.FAULT]), int(self.program.core_pe[clock[Clock.FAULT_CORE]]), int(clock[Clock.FAULT_CYCLE])
+
+    def feed(self, name: str, values: np.ndarray) -> None:
+        """Queue 32-bit `values` at host input `name`; they stream in from the current cycle on."""
+        source = self._port(self._inputs, name, "input")
+        values = np.ascontiguousarray(values)
+        if values.dtype.itemsize != 4:
+            raise ProgramError(f"input '{name}' takes 32-bit values, got {values.dtype}")
+        self._pending[source].append(values.reshape(-1).view(np.uint32).astype(np.int64))
+
+    def run(self, await_outputs: dict[str, int] | None = None, max_cycles: int | None = None) -> Status:
+        """Run until each output named has received that many more wavelets, or, with none named, until every program has ended.
+
+        `max_cycles`: stop before this cycle (counted from loading). Returns DONE, LIMIT, DEADLOCK or FAULT; use `check`
+        to turn the latter two into errors.
+        """
+        self._load_host_data()
+        self._await(await_outputs or {})
+        limit = NEVER if max_cycles is None else max_cycles
+        while True:
+            status = Status(engine.run(self._state, limit))
+            if status != Status.RUNNING:
+                return status
+            grow = ((0, 0), (0, self._state.out_value.shape[1]))
+            self._state = self._state._replace(
+                out_value=np.pad(self._state.out_value, grow), out_cycle=np.pad(self._state.out_cycle, grow)
+            )
+            self._state.clock[Clock.SINK_FULL] = 0
+
+    def check(self, status: Status) -> None:
+        """Raise `DeadlockError` or `FaultError` for a run that went wrong."""
+        if status == Status.FAULT:
+            clock = self._state.clock
+            fault, pe, cycle = self.fault  # type: ignore[misc]
+            x, y = self.program.xy(pe)
+            line = self.program.source_lines[self.program.code[clock[Clock.FAULT_ROW], Col.LINE]]
+            what = {Fault.OUT_OF_BOUNDS: "a memory operand reaches outside the PE's SRAM", Fault.DIVIDE_BY_ZERO: "division by zero"}
+            raise FaultError(f"{what[fault]} at PE ({x},{y}) in cycle {cycle}", notes=[f"instruction from {line}"])
+        if status == Status.DEADLOCK:
+            waits = self.waiting()
+            raise DeadlockError(
+                f"nothing can move after cycle {self.cycles}: {len(waits)} threads wait",
+                notes=waits[:8] + ([f"… and {len(waits) - 8} more"] if len(waits) > 8 else []),
+            )
+
+    def output(self, name: str, type: Type = Type.F32) -> tuple[np.ndarray, np.ndarray]:
+        """All values that have arrived at host output `name` since loading, and the cycle of each."""
+        sink = self._port(self._outputs, name, "output")
+        state = self._state
+        num = int(state.sink[sink, Sink.COUNT])
+        num = int(np.searchsorted(state.out_cycle[sink, :num], self.cycles, side="right"))
+        bits = state.out_value[sink, :num].astype(np.uint32)
+        return bits.view(NUMPY_TYPE[type]) if type != Type.F16 else bits, state.out_cycle[sink, :num].copy()
+
+    def read(self, x: int, y: int, name: str) -> np.ndarray:
+        """A copy of the array `name` in the SRAM of PE (x, y)."""
+        view = self._symbol(x, y, name)
+        return view.copy()
+
+    def write(self, x: int, y: int, name: str, values: Any) -> None:
+        """Overwrite the array `name` in the SRAM of PE (x, y)."""
+        view = self._symbol(x, y, name)
+        view[...] = np.asarray(values, view.dtype).reshape(view.shape)
+
+    def counters(self) -> Counters:
+        """A reading of all counters, as of the current cycle."""
+        core, chan = self._state.core, self._state.chan
+        busy = core[:, Core.BUSY : Core.BUSY + len(OpClass)].copy()
+        overshoot = np.maximum(core[:, Core.ACCOUNTED] - self.cycles, 0)
+        np.subtract.at(busy, (np.arange(len(core)), core[:, Core.LAST_CLASS]), overshoot)
+        from wse.state import Chan
+
+        return Counters(
+            cycles=self.cycles,
+            busy=busy,
+            stall=core[:, Core.STALL : Core.STALL + len(Stall)].copy(),
+            instructions=core[:, Core.INSTRUCTIONS].copy(),
+            flops=core[:, Core.FLOPS].copy(),
+            sram_read_bytes=core[:, Core.READ_BYTES].copy(),
+            sram_write_bytes=core[:, Core.WRITE_BYTES].copy(),
+            sent=chan[:, Chan.SENT].copy(),
+            wait=chan[:, Chan.WAIT].copy(),
+        )
+
+    def snapshot(self) -> dict[str, np.ndarray]:
+        """Everything a run leaves behind, by name: SRAM, registers, counters, outputs."""
+        counters = self.counters()
+        state = {name: getattr(counters, name) for name in counters.__dataclass_fields__ if name != "cycles"}
+        state |= {"sram": self._state.sram.copy(), "registers": self._state.regs.copy()}
+        for name in self._outputs:
+            values, cycles = self.output(name, Type.I32)
+            state |= {f"out:{name}": values.view(np.uint32), f"out_cycle:{name}": cycles}
+        return state
+
+    def waiting(self) -> list[str]:
+        """One line for every thread that waits: where, for which color, in which direction, at which source line."""
+        core, thread, fifo, code = self._state.core, self._state.thread, self._state.fifo, self.program.code
+        lines = []
+        for k in np.flatnonzero(core[:, Core.ENDED] == 0):
+            x, y = self.program.xy(self.program.core_pe[k])
+            for i in range(core[k, Core.NUM_THREADS]):
+                t = thread[core[k, Core.THREAD] + i]
+                if not t[Thread.LIVE]:
+                    continue
+                line = self.program.source_lines[code[t[Thread.ROW], Col.LINE]]
+                for col in (Thread.FIFO_A, Thread.FIFO_B, Thread.FIFO_D):
+                    f = t[col]
+                    if f < 0:
+                        continue
+                    channel = f if col == Thread.FIFO_D else fifo[f, Fifo.PRODUCER]
+                    color = self.program.channel_color[channel]
+                    count, room = fifo[f, Fifo.COUNT], fifo[f, Fifo.ROOM]
+                    if col == Thread.FIFO_D and count >= room:
+                        reason = f"room to send color {color} ({count} of {room} under way)"
+                    elif col != Thread.FIFO_D and count == 0:
+                        reason = f"a wavelet of color {color}"
+                    else:
+                        continue
+                    done = f"element {t[Thread.POS]} of {t[Thread.NUM]}"
+                    lines.append(f"PE ({x},{y}) thread {i} waits for {reason}, {done}, since cycle {core[k, Core.ACCOUNTED]}, {line}")
+            blocked = int(core[k, Core.ACTIVE] & core[k, Core.BLOCKED])
+            if blocked and not core[k, Core.LIVE]:
+                lines.append(f"PE ({x},{y}) has task {blocked.bit_length() - 1} activated but blocked")
+        return lines
+
+    def _port(self, ports: dict[str, int], name: str, kind: str) -> int:
+        if name not in ports:
+            raise ProgramError(f"the program has no host {kind} '{name}'", help=nearest(name, ports))
+        return ports[name]
+
+    def _symbol(self, x: int, y: int, name: str) -> np.ndarray:
+        k = self.program.core_at(x, y)
+        if k < 0:
+            raise ProgramError(f"PE ({x},{y}) has no code and no data")
+        symbols = self.program.classes[self.program.core_class[k]].symbols
+        if name not in symbols:
+            raise ProgramError(f"PE ({x},{y}) has no array '{name}'", help=nearest(name, symbols))
+        symbol = symbols[name]
+        first = int(self.program.core_sram[k]) * 4 + symbol.address
+        dtype = np.dtype(NUMPY_TYPE[symbol.type])
+        raw = self._state.sram.view(np.uint8)[first : first + symbol.num_elements * dtype.itemsize]
+        return raw.view(dtype).reshape(symbol.shape)
+
+    def _load_host_data(self) -> None:
+        """Put what was fed behind what the engine has not streamed in yet."""
+        if not any(self._pending):
+            return
+        state, parts, at = self._state, [], 0
+        first = len(self.program.channel_pe) + len(self.program.core_pe)
+        for i, fresh in enumerate(self._pending):
+            rest = state.host_data[state.source[i, Source.POS] : state.source[i, Source.END]]
+            parts += [rest, *fresh]
+            size = len(rest) + sum(map(len, fresh))
+            state.source[i, Source.POS], state.source[i, Source.END] = at, at + size
+            at += size
+            if fresh and not len(rest):
+                engine.wake_source(state, first + i)
+            fresh.clear()
+        self._state = state._replace(host_data=np.concatenate(parts))
+
+    def _await(self, await_outputs: dict[str, int]) -> None:
+        """Tell the engine when this run is over."""
+        state = self._state
+        clock, sink = state.clock, state.sink
+        sink[:, Sink.AWAITED] = -1
+        clock[Clock.STOP_AT], clock[Clock.AWAITING] = NEVER, 0
+        stop_at = 0
+        for name, num in await_outputs.items():
+            i = self._port(self._outputs, name, "output")
+            if num <= 0:
+                raise ProgramError(f"cannot await {num} wavelets at '{name}'")
+            arrived = len(self.output(name)[0])
+            if arrived + num <= sink[i, Sink.COUNT]:  # under way already
+                stop_at = max(stop_at, int(state.out_cycle[i, arrived + num - 1]))
+            else:
+                sink[i, Sink.AWAITED] = arrived + num
+                clock[Clock.AWAITING] += 1
+        if await_outputs and not clock[Clock.AWAITING]:
+            clock[Clock.STOP_AT] = stop_at
+
+
+def channel_of(program: Program, x: int, y: int, color: int) -> int:
+    """Index of the channel of `color` at PE (x, y) in the counters, or -1."""
+    return channel_index(program, y * program.width + x, color)
