@@ -162,8 +162,8 @@ class Pes:
         data = np.asarray(data)
         if data.shape[:2] != (self.rect.height, self.rect.width):
             raise ProgramError(
-                f"array '{name}' over {self.rect} wants data of shape ({self.rect.height}, {self.rect.width}, …), got {data.shape}",
-                notes=[self.program.where()],
+                f"array '{name}' over {self.rect}: the data's shape {data.shape} does not begin with (height, width)",
+                notes=[f"wanted ({self.rect.height}, {self.rect.width}, …)", self.program.where()],
             )
         return self._declare(name, data.shape[2:], type, data.astype(NUMPY_TYPE[type], copy=False))
 
@@ -389,7 +389,7 @@ class Pes:
             raise ProgramError("is for f32 only")
         if op is Op.MOD and type != Type.I32:
             raise ProgramError("is for i32 only")
-        if isinstance(a, Send) or isinstance(b, Send) or isinstance(d, Recv) or isinstance(d, (int, float)):
+        if isinstance(a, Send) or isinstance(b, Send) or isinstance(d, (Recv, int, float)):
             raise ProgramError("a source cannot be send(), a destination cannot be recv() or a number")
         if op is Op.FMAC and isinstance(d, Send):
             raise ProgramError("accumulates, so its destination must be an array or a register")

@@ -11,7 +11,7 @@ from wse import engine
 from wse.errors import DeadlockError, FaultError, ProgramError, nearest
 from wse.isa import Col, Fault, OpClass, Stall, Status, Type
 from wse.program import Program
-from wse.state import NEVER, Clock, Core, Fifo, Sink, Source, Thread, channel_index, load_state
+from wse.state import NEVER, Chan, Clock, Core, Fifo, Sink, Source, Thread, channel_index, load_state
 from wse.verify import verify
 
 NUMPY_TYPE = {Type.F32: np.float32, Type.I32: np.int32, Type.F16: np.float16}
@@ -72,7 +72,7 @@ class Machine:
         self._pending[source].append(values.reshape(-1).view(np.uint32).astype(np.int64))
 
     def run(self, await_outputs: dict[str, int] | None = None, max_cycles: int | None = None) -> Status:
-        """Run until each output named has received that many more wavelets, or, with none named, until every program has ended.
+        """Run until each output named has received that many more wavelets, or, with none named, until all programs end.
 
         `max_cycles`: stop before this cycle (counted from loading). Returns DONE, LIMIT, DEADLOCK or FAULT; use `check`
         to turn the latter two into errors.
@@ -131,8 +131,6 @@ class Machine:
         busy = core[:, Core.BUSY : Core.BUSY + len(OpClass)].copy()
         overshoot = np.maximum(core[:, Core.ACCOUNTED] - self.cycles, 0)
         np.subtract.at(busy, (np.arange(len(core)), core[:, Core.LAST_CLASS]), overshoot)
-        from wse.state import Chan
-
         return Counters(
             cycles=self.cycles,
             busy=busy,
@@ -179,8 +177,7 @@ class Machine:
                         reason = f"a wavelet of color {color}"
                     else:
                         continue
-                    done = f"element {t[Thread.POS]} of {t[Thread.NUM]}"
-                    lines.append(f"PE ({x},{y}) thread {i} waits for {reason}, {done}, since cycle {core[k, Core.ACCOUNTED]}, {line}")
+                    lines.append(f"PE ({x},{y}) thread {i} waits for {reason}, element {t[Thread.POS]} of {t[Thread.NUM]}, {line}")
             blocked = int(core[k, Core.ACTIVE] & core[k, Core.BLOCKED])
             if blocked and not core[k, Core.LIVE]:
                 lines.append(f"PE ({x},{y}) has task {blocked.bit_length() - 1} activated but blocked")

@@ -173,5 +173,5 @@ def _build(values: dict[str, Any], where: str, changed: dict[str, Any] | None = 
         key = ".".join(str(part) for part in first["loc"])
         raise ConfigError(f"{where}: {key} = {first['input']!r}: {first['msg'].lower()}") from None
     if spec.data_bytes <= 0:
-        raise ConfigError(f"{where}: sram_reserved_bytes {spec.sram_reserved_bytes} leaves nothing of {spec.sram_bytes} sram_bytes")
+        raise ConfigError(f"{where}: sram_reserved_bytes leaves nothing of the {spec.sram_bytes} B of SRAM")
     return spec

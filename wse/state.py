@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from wse.isa import OP_CLASS, PORT_STEP, VECTOR_OPS, Op, OpClass, Port
+from wse.isa import FLOPS, OP_CLASS, PORT_STEP, VECTOR_OPS, Op, OpClass, Port, Stall
 from wse.program import Program
 from wse.spec import MachineSpec
 
@@ -259,8 +259,6 @@ def channel_index(program: Program, pe: int, color: int) -> int:
 
 
 def _flops(op: Op) -> int:
-    from wse.isa import FLOPS
-
     return FLOPS[op] if op in VECTOR_OPS else 0
 
 
@@ -287,7 +285,7 @@ def _schedule_all_cores(event: np.ndarray, wheel: np.ndarray, clock: np.ndarray,
 
 
 def _power_of_two(n: int) -> int:
-    return 1 << (n - 1).bit_length()
+    return 1 << max(0, n - 1).bit_length()
 
 
 def _load_fabric(program: Program) -> tuple[np.ndarray, np.ndarray, int]:
@@ -300,14 +298,15 @@ def _load_fabric(program: Program) -> tuple[np.ndarray, np.ndarray, int]:
     fifo[:, Fifo.LAST_POP] = -1
     fifo[:num, Fifo.ROOM] = np.where(rx == Port.RAMP, spec.ramp_fifo_room, spec.link_fifo_room)
     fifo[num:, Fifo.ROOM] = spec.core_queue_room
-    slots = np.array([_power_of_two(room) for room in range(1, int(fifo[:, Fifo.ROOM].max(initial=1)) + 1)])[fifo[:, Fifo.ROOM] - 1]
+    sizes = np.array([_power_of_two(room) for room in range(int(fifo[:, Fifo.ROOM].max(initial=1)) + 1)])
+    slots = sizes[fifo[:, Fifo.ROOM]]
     fifo[:, Fifo.MASK] = slots - 1
     fifo[:, Fifo.BASE] = np.cumsum(slots) - slots
     fifo[:num, Fifo.LATENCY] = spec.hop_cycles  # of links; a core adds its own latency when it sends
     fifo[num:, Fifo.LATENCY] = spec.ramp_in_cycles
     fifo[:, Fifo.PRODUCER] = -1
     fifo[:num, Fifo.CONSUMER] = np.arange(num)
-    chan = np.zeros((num, len(Chan) + 4), np.int64)
+    chan = np.zeros((num, max(Chan) + 1), np.int64)
     chan[:, Chan.TX], chan[:, Chan.COLOR] = tx, color
     key = pe * spec.num_colors + color
     for port, (dx, dy) in PORT_STEP.items():
@@ -360,7 +359,7 @@ def _load_cores(program: Program) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Core, thread and task entry tables."""
     num = len(program.core_pe)
     which = program.core_class
-    core = np.zeros((num, Core.STALL + 3), np.int64)
+    core = np.zeros((num, Core.STALL + len(Stall)), np.int64)
     threads = np.array([cls.num_threads for cls in program.classes], np.int64)
     tasks = np.cumsum([0] + [len(cls.task_entry) for cls in program.classes])
     core[:, Core.NUM_THREADS] = threads[which] if num else 0
@@ -374,4 +373,4 @@ def _load_cores(program: Program) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     core[:, Core.NUM_CHANS] = np.searchsorted(program.channel_pe, program.core_pe, side="right") - core[:, Core.CHAN]
     core[:, Core.LAST_THREAD] = core[:, Core.NUM_THREADS] - 1
     entries = [entry for cls in program.classes for entry in cls.task_entry]
-    return core, np.zeros((int(core[:, Core.NUM_THREADS].sum()), len(Thread)), np.int64), np.array(entries, np.int64)
+    return core, np.zeros((int(core[:, Core.NUM_THREADS].sum()), max(Thread) + 1), np.int64), np.array(entries, np.int64)

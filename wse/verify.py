@@ -6,7 +6,7 @@ import numpy as np
 
 from wse.errors import ProgramError
 from wse.isa import OPPOSITE, PORT_STEP, Col, Kind, Op, Operand, Port
-from wse.program import HostPort, Program
+from wse.program import Program
 
 
 def verify(program: Program) -> None:
@@ -44,7 +44,8 @@ def _verify_routes(program: Program) -> None:
             at = np.flatnonzero(key == port.pe * num_colors + port.color)
             there = len(at) and (found[at[0]] == port.port if what == "rx" else found[at[0]] >> port.port & 1)
             if not there:
-                raise ProgramError(f"host port '{port.name}': color {port.color} has no {what} {port.port.name} {_at(program, port)}")
+                where = f"{what} {port.port.name} at PE {_xy(program, port.pe)}"
+                raise ProgramError(f"host port '{port.name}': color {port.color} has no {where}")
     for port, (dx, dy) in PORT_STEP.items():
         for selected, what in ((tx >> port & 1 == 1, "tx"), (rx == port, "rx")):
             at = np.flatnonzero(selected)
@@ -64,9 +65,8 @@ def _verify_routes(program: Program) -> None:
             if not good.all():
                 i = at[np.argmin(good)]
                 want = "takes it in from there" if what == "tx" else "sends it there"
-                raise ProgramError(
-                    f"color {color[i]} has {what} {port.name} at PE {_xy(program, pe[i])}, but the neighbour there has no route that {want}"
-                )
+                where = f"{what} {port.name} at PE {_xy(program, pe[i])}"
+                raise ProgramError(f"color {color[i]} has {where}, but the neighbour there has no route that {want}")
 
 
 def _verify_code(program: Program) -> None:
@@ -117,6 +117,3 @@ def _xy(program: Program, pe: int) -> str:
     x, y = program.xy(pe)
     return f"({x},{y})"
 
-
-def _at(program: Program, port: HostPort) -> str:
-    return f"at PE {_xy(program, port.pe)}"
