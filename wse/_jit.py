@@ -62,17 +62,17 @@ def kernel(function: Callable[..., Any]) -> Any:
     previous = config.CACHE_DIR
     config.CACHE_DIR = str(_CACHE)
     try:
-        return numba.njit(cache=True, nogil=True, error_model="numpy")(function)
+        return numba.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)(function)
     except RuntimeError:  # no folder to cache in: compile every time
         return numba.njit(nogil=True, error_model="numpy")(function)
     finally:
         config.CACHE_DIR = previous
 
 
-leaf = numba.njit(nogil=True, error_model="numpy")
+leaf = numba.njit(nogil=True, error_model="numpy", _nrt=False)
 """Compile a helper that other kernels call; it lives in their cache entries."""
 
-inline = numba.njit(nogil=True, error_model="numpy", forceinline=True)
+inline = numba.njit(nogil=True, error_model="numpy", forceinline=True, _nrt=False)
 """Like `leaf`, for small helpers on the hottest paths."""
 
 if JIT:

@@ -83,7 +83,7 @@ def alu_i32(op, a, b):
     return a % b
 
 
-@leaf
+@inline
 def load_bits(sram, sram_u16, regs, core, kind, type, addr, bits):
     """32 bits of one source element: f16 memory widened to f32, anything else as it is."""
     if kind == Kind.MEM:
@@ -95,7 +95,7 @@ def load_bits(sram, sram_u16, regs, core, kind, type, addr, bits):
     return bits
 
 
-@leaf
+@inline
 def store_bits(sram, sram_u16, regs, core, kind, type, addr, bits):
     """Write 32 bits to memory (narrowed where it is f16) or to a register; a fabric destination takes them elsewhere."""
     if kind == Kind.MEM:

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from wse._jit import bits_to_f32, inline, leaf
-from wse.alu import run_row, wrap_i32
+from wse._jit import bits_to_f32, f32_to_bits, inline, leaf
+from wse.alu import alu_f32, load_bits, run_row, store_bits, wrap_i32
 from wse.events import has_room, head_slot, pop, push, schedule
 from wse.isa import Col, Done, Fault, Kind, Op, Operand, Stall, Type
 from wse.state import NEVER, Chan, Clock, Core, Fifo, Rate, Thread
 
 
 @leaf
-def run_elements(code, core, thread, sram, sram_f32, sram_u16, regs, regs_f32, k, th, start, stop, a_bits, b_bits):
+def run_elements(code, thread, sram, sram_f32, sram_u16, regs, regs_f32, k, th, start, stop, a_bits, b_bits):
     """Execute elements start..stop-1 of the operation on thread row th of core k; (result bits, faulty) as `run_row`."""
     i = thread[th, Thread.ROW]
     inner = thread[th, Thread.EXTENT + 3]
@@ -45,12 +45,35 @@ def run_elements(code, core, thread, sram, sram_f32, sram_u16, regs, regs_f32, k
             pos, n,
         )  # fmt: skip
         pos += n
-    count = stop - start
-    core[k, Core.FLOPS] += count * thread[th, Thread.FLOPS]
-    core[k, Core.READ_BYTES] += count * thread[th, Thread.READ_BYTES]
-    core[k, Core.WRITE_BYTES] += count * thread[th, Thread.WRITE_BYTES]
-    thread[th, Thread.POS] = stop
     return bits, faulty
+
+
+@inline
+def _count_elements(core, thread, k, th, num):
+    """Count the work of `num` elements of the operation on thread row th."""
+    core[k, Core.FLOPS] += num * thread[th, Thread.FLOPS]
+    core[k, Core.READ_BYTES] += num * thread[th, Thread.READ_BYTES]
+    core[k, Core.WRITE_BYTES] += num * thread[th, Thread.WRITE_BYTES]
+
+
+@inline
+def _run_one(code, thread, sram, sram_f32, sram_u16, regs, regs_f32, k, th, pos, a_bits, b_bits):
+    """Execute element `pos` alone, as `run_elements` would: the common operations without a call."""
+    i = thread[th, Thread.ROW]
+    op = code[i, Col.OP]
+    if not thread[th, Thread.LINEAR] or op > Op.MIN or (code[i, Col.TYPE] != Type.F32 and op != Op.MOV):
+        return run_elements(
+            code, thread, sram, sram_f32, sram_u16, regs, regs_f32, k, th, pos, pos + 1, a_bits, b_bits
+        )
+    at = thread[th, Thread.ADDR_A] + pos * code[i, Col.A + Operand.STRIDE + 3]
+    bits = load_bits(sram, sram_u16, regs, k, code[i, Col.A + Operand.KIND], code[i, Col.A + Operand.TYPE], at, a_bits)
+    if op != Op.MOV:
+        at = thread[th, Thread.ADDR_B] + pos * code[i, Col.B + Operand.STRIDE + 3]
+        b_bits = load_bits(sram, sram_u16, regs, k, code[i, Col.B + Operand.KIND], code[i, Col.B + Operand.TYPE], at, b_bits)
+        bits = f32_to_bits(alu_f32(op, bits_to_f32(bits), bits_to_f32(b_bits)))
+    at = thread[th, Thread.ADDR_D] + pos * code[i, Col.D + Operand.STRIDE + 3]
+    store_bits(sram, sram_u16, regs, k, code[i, Col.D + Operand.KIND], code[i, Col.D + Operand.TYPE], at, bits)
+    return bits, False
 
 
 @inline
@@ -90,8 +113,12 @@ def catch_up(clock, code, core, thread, sram, sram_f32, sram_u16, regs, regs_f32
         core[k, Core.ACCOUNTED] = stop
     faulty = False
     if done > pos:
-        bits = thread[th, Thread.HELD_BITS]
-        _, faulty = run_elements(code, core, thread, sram, sram_f32, sram_u16, regs, regs_f32, k, th, pos, done, bits, bits)
+        held = thread[th, Thread.HELD]
+        a_bits = thread[th, Thread.HELD_BITS] if held == 1 else thread[th, Thread.ADDR_A]
+        b_bits = thread[th, Thread.HELD_BITS] if held == 2 else thread[th, Thread.ADDR_B]
+        _, faulty = run_elements(code, thread, sram, sram_f32, sram_u16, regs, regs_f32, k, th, pos, done, a_bits, b_bits)
+        _count_elements(core, thread, k, th, done - pos)
+        thread[th, Thread.POS] = done
     return faulty
 
 
@@ -102,7 +129,7 @@ def _beats_between(start, stop, inner, lanes, beats):
     return upto - (start // inner * beats + (start % inner + lanes - 1) // lanes)
 
 
-@leaf
+@inline
 def _operand_cycle(fifo, ring, f):
     """Cycle from which the next wavelet of core queue f can be consumed; NEVER when none is under way."""
     if fifo[f, Fifo.COUNT] == 0:
@@ -121,14 +148,14 @@ def data_cycle(fifo, ring, thread, th):
     if f >= 0:
         ready = max(ready, _operand_cycle(fifo, ring, f))
     held = thread[th, Thread.HELD]
-    if held and thread[th, Thread.POS] % thread[th, Thread.STEP] != 0:
+    if held and thread[th, Thread.IN_STEP] != 0:
         # the held operand was taken at the start of the step; only the other one can be missing
         f = thread[th, Thread.FIFO_B] if held == 1 else thread[th, Thread.FIFO_A]
         ready = _operand_cycle(fifo, ring, f) if f >= 0 else 0
     return ready
 
 
-@leaf
+@inline
 def account(clock, code, fifo, ring, core, thread, sram, sram_f32, sram_u16, regs, regs_f32, k, cycle):
     """Attribute the cycles since the last call, up to `cycle`, in which core k began no beat. Returns faulty."""
     since = core[k, Core.ACCOUNTED]
@@ -243,6 +270,8 @@ def issue(clock, rate, code, op_class, flops, chan, core, thread, regs, num_chan
     thread[th, Thread.WRITE_BYTES] = size_d
     thread[th, Thread.ENDING] = num == 0
     thread[th, Thread.BULK] = 0
+    thread[th, Thread.IN_STEP] = 0
+    thread[th, Thread.LINEAR] = thread[th, Thread.EXTENT + 3] == num
     # ready for its first beat, or, with nothing to do, over
     thread[th, Thread.NEXT] = cycle + rate[Rate.ISSUE] - 1 + thread[th, Thread.GAP] if num else cycle + rate[Rate.ISSUE]
     core[k, Core.LIVE] += 1
@@ -367,13 +396,13 @@ def _step_main(clock, rate, code, op_class, flops, task_entry, chan, core, threa
             return
 
 
-@leaf
+@inline
 def _begin_bulk(core, thread, k, th, cycle):
     """Start a bulk at the beat at hand if nobody can meet the operation before its end; returns whether it did."""
     pos = thread[th, Thread.POS]
     step = thread[th, Thread.STEP]
     held = thread[th, Thread.HELD]
-    if core[k, Core.LIVE] != 1 or thread[th, Thread.FIFO_D] >= 0 or pos % step != 0 or (not held and pos != 0):
+    if core[k, Core.LIVE] != 1 or thread[th, Thread.FIFO_D] >= 0 or thread[th, Thread.IN_STEP] != 0:
         return False
     if (thread[th, Thread.FIFO_A] >= 0 and held != 1) or (thread[th, Thread.FIFO_B] >= 0 and held != 2):
         return False
@@ -381,10 +410,10 @@ def _begin_bulk(core, thread, k, th, cycle):
         return False
     end = pos + step if held else thread[th, Thread.NUM]
     lanes = thread[th, Thread.LANES]
+    if end - pos <= lanes:
+        return False
     beats = (step + lanes - 1) // lanes
     steps = (end - pos) // step
-    if beats * steps == 1:
-        return False
     thread[th, Thread.BULK] = 1
     thread[th, Thread.BULK_POS] = pos
     thread[th, Thread.BULK_END] = end
@@ -401,7 +430,7 @@ def _take(fifo, ring, event, wheel, clock, num_channels, num_cores, f, cycle):
     return bits
 
 
-@leaf
+@inline
 def _beat(
     clock, rate, code, fifo, ring, core, thread, event, wheel, sram, sram_f32, sram_u16, regs, regs_f32,
     num_channels, num_cores, k, th, cycle,
@@ -409,7 +438,7 @@ def _beat(
     """Execute the next beat of thread row th: its operands are there and its output has room."""
     pos = thread[th, Thread.POS]
     step = thread[th, Thread.STEP]
-    in_step = pos % step
+    in_step = thread[th, Thread.IN_STEP]
     held = thread[th, Thread.HELD]
     f = thread[th, Thread.FIFO_A]
     a_bits = thread[th, Thread.ADDR_A]  # of an immediate; anything else does not look at it
@@ -431,9 +460,15 @@ def _beat(
         return
     cycles = thread[th, Thread.CYCLES]
     count = min(thread[th, Thread.LANES], step - in_step)
-    bits, faulty = run_elements(
-        code, core, thread, sram, sram_f32, sram_u16, regs, regs_f32, k, th, pos, pos + count, a_bits, b_bits
-    )
+    if count == 1:
+        bits, faulty = _run_one(code, thread, sram, sram_f32, sram_u16, regs, regs_f32, k, th, pos, a_bits, b_bits)
+    else:
+        bits, faulty = run_elements(
+            code, thread, sram, sram_f32, sram_u16, regs, regs_f32, k, th, pos, pos + count, a_bits, b_bits
+        )
+    _count_elements(core, thread, k, th, count)
+    thread[th, Thread.POS] = pos + count
+    thread[th, Thread.IN_STEP] = in_step + count
     if faulty:
         _fault(clock, Fault.DIVIDE_BY_ZERO, k, thread[th, Thread.ROW], cycle)
     f = thread[th, Thread.FIFO_D]
@@ -447,10 +482,11 @@ def _beat(
     if pos + count == thread[th, Thread.NUM]:
         thread[th, Thread.ENDING] = 1
     elif in_step + count == step:
+        thread[th, Thread.IN_STEP] = 0
         thread[th, Thread.NEXT] += thread[th, Thread.GAP]
 
 
-@leaf
+@inline
 def _next_look(clock, fifo, ring, core, thread, k, cycle):
     """The next cycle in which core k may have something to do; NEVER when a push or pop will wake it."""
     base = core[k, Core.THREAD]
@@ -481,7 +517,7 @@ def _next_look(clock, fifo, ring, core, thread, k, cycle):
     return look
 
 
-@leaf
+@inline
 def step_core(
     clock, rate, code, op_class, flops, task_entry, fifo, ring, chan, core, thread, event, wheel,
     sram, sram_f32, sram_u16, regs, regs_f32, num_channels, num_cores, k, cycle,
@@ -502,7 +538,8 @@ def step_core(
                     thread[th, Thread.NEXT] = cycle + thread[th, Thread.GAP]
             if thread[th, Thread.ENDING]:
                 _finish(code, core, thread, k, th, cycle)
-    _step_main(clock, rate, code, op_class, flops, task_entry, chan, core, thread, regs, num_channels, k, cycle)
+    if not thread[base, Thread.LIVE]:
+        _step_main(clock, rate, code, op_class, flops, task_entry, chan, core, thread, regs, num_channels, k, cycle)
     if core[k, Core.LIVE] and core[k, Core.ACCOUNTED] <= cycle:
         th = base + core[k, Core.LAST_THREAD]
         for _ in range(num):

