@@ -1,0 +1,1 @@
+"""What all tests share: how random programs are drawn in CI and at night."""

@@ -1,0 +1,339 @@
+"""One core: tasks on the main thread, microthreads, and the datapath they share.
+
+In each cycle a core picks a task, issues at most one instruction, then starts at most one beat; all
+three see the registers, SRAM and task states of the end of the cycle before, because only the
+last of them changes registers or SRAM, and task states change in ways that only the next pick sees.
+
+Where the specification could be read in two ways, this is what happens:
+
+* BLOCK takes effect when it issues, a completion at the end of its cycle: of the two in one cycle, the completion stays.
+* An instruction that gives work to a microthread is under way on the main thread for `issue_cycles` ("overhead");
+  a main thread that waits for a busy microthread has no instruction under way.
+* A beat that feeds FABRIC_OUT is one element, like one fed by FABRIC_IN.
+* A task without code is over as soon as it has started.
+* A faulting instruction counts as issued; a faulting element writes nothing.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from reference.arithmetic import bits_of_i32, compare, compute, i32, narrow, widen
+from reference.fabric import Fifo
+from wse.isa import (
+    BRANCHES,
+    FLOPS,
+    MAX_DIMS,
+    OP_CLASS,
+    TYPE_BYTES,
+    VECTOR_OPS,
+    Col,
+    Done,
+    Fault,
+    Kind,
+    Op,
+    OpClass,
+    Operand,
+    Stall,
+    Type,
+)
+from wse.program import CodeClass
+from wse.spec import MachineSpec
+
+
+class Source:
+    """An operand of an instruction: its columns by name, its registers read."""
+
+    def __init__(self, row: np.ndarray, first: Col, registers: np.ndarray) -> None:
+        self.kind = Kind(row[first + Operand.KIND])
+        self.type = Type(row[first + Operand.TYPE])
+        self.base = int(row[first + Operand.BASE])
+        self.strides = [int(stride) for stride in row[first + Operand.STRIDE : first + Operand.STRIDE + MAX_DIMS]]
+        self.bytes = TYPE_BYTES[self.type]
+        offset_reg = row[first + Operand.OFFSET_REG]
+        if self.kind is Kind.MEM and offset_reg >= 0:
+            self.base += int(registers[offset_reg]) * self.bytes
+        self.held = 0  # of FABRIC_HELD: the wavelet of this outer step
+
+    def address(self, index: tuple[int, ...]) -> int:
+        return self.base + self.bytes * sum(i * stride for i, stride in zip(index, self.strides, strict=True))
+
+    def in_bounds(self, extents: list[int], sram_bytes: int) -> bool:
+        """Whether every element of the iteration space lies in the SRAM."""
+        if self.kind is not Kind.MEM:
+            return True
+        steps = [(extent - 1) * stride for extent, stride in zip(extents, self.strides, strict=True)]
+        first = self.base + self.bytes * sum(min(step, 0) for step in steps)
+        last = self.base + self.bytes * sum(max(step, 0) for step in steps)
+        return first >= 0 and last + self.bytes <= sram_bytes
+
+
+class Operation:
+    """A vector operation under way on a thread."""
+
+    def __init__(self, row: np.ndarray, t: int, registers: np.ndarray, spec: MachineSpec) -> None:
+        self.op = Op(row[Col.OP])
+        self.type = Type(row[Col.TYPE])
+        self.done, self.task = Done(row[Col.DONE]), int(row[Col.TASK])
+        self.d, self.a, self.b = (Source(row, first, registers) for first in (Col.D, Col.A, Col.B))
+
+        # iteration space
+        extents = row[Col.EXTENT : Col.EXTENT + MAX_DIMS]
+        extent_regs = row[Col.EXTENT_REG : Col.EXTENT_REG + MAX_DIMS]
+        self.extents = [
+            int(extent) if reg < 0 else max(0, int(registers[reg])) for extent, reg in zip(extents, extent_regs, strict=True)
+        ]
+        self.size = math.prod(self.extents)
+        self.step_size = self.extents[-1] if row[Col.MAPPED] else self.size  # elements of an outer step
+
+        # beats
+        self.op_class = OP_CLASS[self.op]
+        self.beat_cycles, lanes = {
+            OpClass.MOVE: (spec.move_cycles, spec.move_lanes),
+            OpClass.ADD: (spec.add_cycles, spec.add_lanes),
+            OpClass.FMA: (spec.fma_cycles, spec.fma_lanes),
+            OpClass.SPECIAL: (spec.special_cycles, 1),
+        }[self.op_class]
+        per_element = {Kind.FABRIC_IN, Kind.FABRIC_OUT} & {self.d.kind, self.a.kind, self.b.kind}
+        self.lanes = 1 if per_element else lanes
+        self.map_step_cycles = spec.map_step_cycles if row[Col.MAPPED] else 0
+
+        # progress
+        self.next = 0  # first element of the next beat
+        self.ready = t + spec.issue_cycles - 1 + self.map_step_cycles  # the next beat could start
+        self.ends: int | None = None  # last cycle, once known
+        if self.size == 0:
+            self.ends = t + spec.issue_cycles - 1
+            self.ready = self.ends + 1
+
+    def beat(self) -> range:
+        """Elements of the next beat."""
+        return range(self.next, self.next + min(self.lanes, self.step_size - self.next % self.step_size))
+
+    def wanted(self) -> list[int]:
+        """Colors that the next beat takes a wavelet of."""
+        kinds = {Kind.FABRIC_IN, Kind.FABRIC_HELD} if self.next % self.step_size == 0 else {Kind.FABRIC_IN}
+        return [source.base for source in (self.a, self.b) if source.kind in kinds]
+
+    def started(self, t: int) -> None:
+        """The next beat started in t."""
+        self.next = self.beat().stop
+        last = t + self.beat_cycles - 1
+        if self.next == self.size:
+            self.ends = last
+        else:
+            self.ready = last + 1 + (self.map_step_cycles if self.next % self.step_size == 0 else 0)
+
+
+class Core:
+    """The processor of one PE. `inputs` and `outputs` are its ramp's queues by color."""
+
+    def __init__(
+        self,
+        spec: MachineSpec,
+        code: np.ndarray,
+        code_class: CodeClass,
+        sram: np.ndarray,
+        inputs: dict[int, Fifo],
+        outputs: dict[int, Fifo],
+    ) -> None:
+        self.spec, self.code = spec, code
+        self.task_entry = dict(enumerate(code_class.task_entry))
+        self.sram, self.inputs, self.outputs = sram, inputs, outputs
+        self.registers = np.zeros(spec.num_registers, np.int32)
+        self.fault = Fault.NONE
+
+        # tasks, main thread
+        self.active = {task for task in range(spec.num_tasks) if code_class.active_tasks >> task & 1}
+        self.blocked = {task for task in range(spec.num_tasks) if code_class.blocked_tasks >> task & 1}
+        self.row = -1  # of the next instruction; -1: no task
+        self.next_issue = 0
+        self.control_ends = 0  # a branch, control instruction or task start is under way before this cycle
+
+        # threads, datapath
+        self.threads: list[Operation | None] = [None] * (spec.num_microthreads + 1)
+        self.last_thread = spec.num_microthreads
+        self.beat_ends = -1  # last cycle of the last beat
+        self.beat_class = OpClass.MOVE
+
+        # counters
+        self.busy = np.zeros(len(OpClass), np.int64)
+        self.stall = np.zeros(len(Stall), np.int64)
+        self.instructions = self.flops = self.sram_read_bytes = self.sram_write_bytes = 0
+
+    def ended(self) -> bool:
+        """Whether nothing is left to do, after `pick`."""
+        return self.row < 0 and not self.active and not any(self.threads)
+
+    def pick(self, t: int) -> None:
+        """End the task whose code is at its end and pick the next; neither takes time, but the start of one may."""
+        while t >= self.next_issue and not self.threads[0] and (self.row < 0 or self.code[self.row, Col.OP] == Op.END):
+            self.row = -1
+            runnable = self.active - self.blocked
+            if not runnable:
+                return
+            task = min(runnable)
+            self.active.remove(task)
+            self.row = self.task_entry.get(task, -1)
+            self.next_issue = self.control_ends = t + (self.spec.task_start_cycles if t > 0 else 0)
+
+    def step(self, t: int) -> bool:
+        """One cycle; whether anything was done in it."""
+        issued = self._issue(t)
+        if t > self.beat_ends:
+            self._start_beat(t)
+        working = t <= self.beat_ends
+        if working:
+            self.busy[self.beat_class] += 1
+        else:
+            self._count_stall(t)
+        return issued or working or t < self.control_ends
+
+    def complete(self, t: int) -> None:
+        """End the operations whose last cycle was t."""
+        for thread, operation in enumerate(self.threads):
+            if operation and operation.ends == t:
+                self.threads[thread] = None
+                if operation.done is Done.ACTIVATE:
+                    self.active.add(operation.task)
+                elif operation.done is Done.UNBLOCK:
+                    self.blocked.discard(operation.task)
+
+    # the main thread issues
+
+    def _issue(self, t: int) -> bool:
+        if self.row < 0 or t < self.next_issue or self.threads[0]:
+            return False
+        row = self.code[self.row]
+        op = Op(row[Col.OP])
+        if op in VECTOR_OPS:
+            if self.threads[row[Col.THREAD]]:
+                return False
+            self._issue_vector(row, t)
+        else:
+            self._issue_control(row, t)
+        self.instructions += 1
+        return True
+
+    def _issue_vector(self, row: np.ndarray, t: int) -> None:
+        thread = row[Col.THREAD]
+        operation = Operation(row, t, self.registers, self.spec)
+        self.threads[thread] = operation
+        self.row += 1
+        if thread > 0:
+            self.next_issue = t + self.spec.issue_cycles
+        operands = (operation.d, operation.a, operation.b)
+        if operation.size and not all(operand.in_bounds(operation.extents, self.sram.nbytes) for operand in operands):
+            self.fault = Fault.OUT_OF_BOUNDS
+
+    def _issue_control(self, row: np.ndarray, t: int) -> None:
+        op, task = Op(row[Col.OP]), int(row[Col.TASK])
+        self.row += 1
+        cycles = self.spec.control_cycles
+        if op is Op.ACTIVATE:
+            self.active.add(task)
+        elif op is Op.BLOCK:
+            self.blocked.add(task)
+        elif op is Op.UNBLOCK:
+            self.blocked.discard(task)
+        else:
+            assert op is Op.JUMP or op in BRANCHES
+            a, b = (self._read_scalar(Source(row, first, self.registers)) for first in (Col.A, Col.B))
+            cycles = self.spec.branch_not_taken_cycles
+            if compare(op, Type(row[Col.TYPE]), a, b):
+                self.row, cycles = int(row[Col.TARGET]), self.spec.branch_taken_cycles
+        self.next_issue = self.control_ends = t + cycles
+
+    # the datapath executes
+
+    def _start_beat(self, t: int) -> None:
+        """Start a beat of the next ready thread after the last one that executed."""
+        for i in range(1, len(self.threads) + 1):
+            thread = (self.last_thread + i) % len(self.threads)
+            operation = self.threads[thread]
+            if operation and t >= operation.ready and self._has_data(operation, t) and self._has_room(operation):
+                if self.fault is Fault.NONE:
+                    self._execute(operation, t)
+                self.last_thread = thread
+                self.beat_class = operation.op_class
+                self.beat_ends = t + operation.beat_cycles - 1
+                operation.started(t)
+                return
+
+    def _has_data(self, operation: Operation, t: int) -> bool:
+        wanted = operation.wanted()
+        return all(self.inputs[color].num_ready(t) >= wanted.count(color) for color in wanted)
+
+    def _has_room(self, operation: Operation) -> bool:
+        return operation.d.kind is not Kind.FABRIC_OUT or self.outputs[operation.d.base].has_room()
+
+    def _execute(self, operation: Operation, t: int) -> None:
+        """The elements of a beat, one after another; a sent element has executed in the beat's last cycle."""
+        op, type, d = operation.op, operation.type, operation.d
+        for source in (operation.a, operation.b):
+            if source.kind is Kind.FABRIC_HELD and operation.next % operation.step_size == 0:
+                source.held = self.inputs[source.base].take()
+        for element in operation.beat():
+            index = tuple(int(i) for i in np.unravel_index(element, operation.extents))
+            a, b = self._read(operation.a, index), self._read(operation.b, index)
+            self.flops += FLOPS[op] if type is Type.F32 else 0
+            if op is Op.ARGMAX:
+                self._argmax(d.base, a, b, element)
+                continue
+            held = self._read(d, index) if op is Op.FMAC else 0
+            try:
+                result = compute(op, type, a, b, held)
+            except ZeroDivisionError:
+                self.fault = Fault.DIVIDE_BY_ZERO
+                return
+            if d.kind is Kind.FABRIC_OUT:
+                self.outputs[d.base].put(t + operation.beat_cycles - 1, result)
+            elif d.kind is Kind.REG:
+                self.registers[d.base] = i32(result)
+            else:
+                self._write_memory(d, index, result)
+
+    def _argmax(self, register: int, a: int, b: int, element: int) -> None:
+        if compare(Op.BLT, Type.F32, int(self.registers.view(np.uint32)[register]), a):
+            self.registers[register] = i32(a)
+            self.registers[register + 1] = i32(bits_of_i32(i32(b) + element))
+
+    # operands
+
+    def _read(self, source: Source, index: tuple[int, ...]) -> int:
+        if source.kind is Kind.FABRIC_IN:
+            return self.inputs[source.base].take()
+        if source.kind is Kind.FABRIC_HELD:
+            return source.held
+        if source.kind is not Kind.MEM:
+            return self._read_scalar(source)
+        self.sram_read_bytes += source.bytes
+        address = source.address(index)
+        if source.type is Type.F16:
+            return widen(int(self.sram.view(np.uint16)[address // 2]))
+        return int(self.sram.view(np.uint32)[address // 4])
+
+    def _read_scalar(self, source: Source) -> int:
+        if source.kind is Kind.REG:
+            return int(self.registers.view(np.uint32)[source.base])
+        return source.base if source.kind is Kind.IMM else 0
+
+    def _write_memory(self, d: Source, index: tuple[int, ...], bits: int) -> None:
+        self.sram_write_bytes += d.bytes
+        address = d.address(index)
+        if d.type is Type.F16:
+            self.sram.view(np.uint16)[address // 2] = narrow(bits)
+        else:
+            self.sram.view(np.uint32)[address // 4] = bits
+
+    # counters
+
+    def _count_stall(self, t: int) -> None:
+        """No beat is under way in t: charge the lowest-numbered thread with an instruction under way."""
+        operation = next(filter(None, self.threads), None)
+        if t < self.next_issue or (operation and t < operation.ready):
+            self.stall[Stall.OVERHEAD] += 1
+        elif operation:
+            self.stall[Stall.DATA if not self._has_data(operation, t) else Stall.ROOM] += 1

@@ -1,0 +1,95 @@
+"""The engine against the reference machine: the same state, bit for bit, after every run of random programs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from reference.machine import ReferenceMachine
+from reference.programs import Case, random_case, reduce
+
+from wse.isa import Status
+from wse.machine import Machine
+
+# Seeds of random cases that once told the two apart.
+REGRESSIONS: tuple[int, ...] = ()
+
+SEEDS = st.integers(0, 2**48)
+COMMON = settings(deadline=None, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+
+
+def differences(case: Case) -> list[str]:
+    """Runs both machines side by side; what differs after the first run in which anything does."""
+    engine, reference = Machine(case.program), ReferenceMachine(case.program)
+    for number, run in enumerate(case.runs):
+        for name, values in run.feeds:
+            engine.feed(name, values)
+            reference.feed(name, values)
+        statuses = [Status(machine.run(run.await_outputs, run.max_cycles)) for machine in (engine, reference)]
+        found = [
+            f"{what} after run {number}: engine {mine}, reference {wanted}"
+            for what, mine, wanted in (
+                ("status", *(status.name for status in statuses)),
+                ("cycles", engine.cycles, reference.cycles),
+                ("fault", engine.fault, reference.fault),
+            )
+            if mine != wanted
+        ]
+        if found or Status.FAULT in statuses:  # what a faulting cycle leaves behind is not specified
+            return found
+        found = _compare(engine.snapshot(), reference.snapshot())
+        if found:
+            return [f"{line} (after run {number}, cycle {reference.cycles})" for line in found]
+    return []
+
+
+def check(seed: int) -> None:
+    """Fails with the differences of a reduced case."""
+    if differences(random_case(seed)):
+        case = reduce(seed, lambda case: bool(differences(case)))
+        pytest.fail(
+            "\n".join([f"random_case({seed}), reduced to statements {case.statements}", *differences(case)]), pytrace=False
+        )
+
+
+def _compare(engine: dict[str, np.ndarray], reference: dict[str, np.ndarray]) -> list[str]:
+    found = [f"only one has {name}" for name in engine.keys() ^ reference.keys()]
+    for name in engine.keys() & reference.keys():
+        mine, wanted = engine[name], reference[name]
+        if mine.shape != wanted.shape:
+            found.append(f"{name}: shape {mine.shape}, reference {wanted.shape}")
+            continue
+        same = (mine == wanted) | (name in ("sram", "registers") or name.startswith("out:")) & _both_nan(mine, wanted)
+        if not same.all():
+            at = tuple(int(i) for i in np.argwhere(~same)[0])
+            found.append(f"{name}{list(at)}: engine {mine[at]}, reference {wanted[at]}; {(~same).sum()} differ")
+    return sorted(found)
+
+
+def _both_nan(mine: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Which 32-bit words hold a NaN in both: as f32, or in a half that differs."""
+    if mine.dtype.itemsize != 4:
+        return np.zeros(mine.shape, bool)
+    full = np.isnan(mine.view(np.float32)) & np.isnan(wanted.view(np.float32))
+    halves = [np.ascontiguousarray(words).view(np.uint16).reshape(*words.shape, 2) for words in (mine, wanted)]
+    half_nans = np.isnan(halves[0].view(np.float16)) & np.isnan(halves[1].view(np.float16))
+    return full | ((halves[0] == halves[1]) | half_nans).all(axis=-1)
+
+
+@settings(COMMON, max_examples=600, derandomize=True)
+@given(SEEDS)
+def test_random_programs(seed: int) -> None:
+    check(seed)
+
+
+@pytest.mark.nightly
+@settings(COMMON, max_examples=20_000)
+@given(SEEDS)
+def test_many_random_programs(seed: int) -> None:
+    check(seed)
+
+
+@pytest.mark.parametrize("seed", REGRESSIONS)
+def test_seeds_that_found_something(seed: int) -> None:
+    check(seed)
