@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from wse.compiler.gguf_metadata import Metadata
 from wse.compiler.gguf_tokenizer import read_gguf_tokenizer
 from wse.compiler.model import Model, ModelConfig
 from wse.compiler.rope import RopeScaling, rope_frequencies
-from wse.compiler.tokenizer import Tokenizer, read_tokenizer_json
+from wse.compiler.tokenizer import read_tokenizer_json
 from wse.errors import ConfigError, ModelFileError, UnsupportedError
 
 TENSORS = {
@@ -49,76 +50,65 @@ def load_gguf(path: Path, *, tokenizer: Path | None = None) -> Model:
         raise ConfigError(f"reading {path} needs the gguf package", help="pip install 'wse[gguf]'") from error
     try:
         reader = GGUFReader(path)
-        metadata = {key: field.contents() for key, field in reader.fields.items()}
+        metadata = Metadata(str(path), {key: field.contents() for key, field in reader.fields.items()})
     except OSError as error:
         raise ModelFileError(f"cannot read {path}: {error.strerror}") from error
     except BROKEN as error:
         raise ModelFileError(f"{path} is truncated or not a GGUF file: {error}") from error
     stored = {tensor.name: tensor for tensor in reader.tensors}
-    config = _read_config(path, metadata, tied="output.weight" not in stored)
+    config = _read_config(metadata, tied="output.weight" not in stored)
     weights = _read_weights(path, config, stored)
     freqs = rope_frequencies(config.head_size, config.rope_theta, config.rope_scaling)
     if ROPE_FACTORS in stored:
         freqs = freqs / _dequantize(path, stored[ROPE_FACTORS], (config.head_size // 2,))
-    text: Tokenizer
     if tokenizer is None:
-        text = read_gguf_tokenizer(str(path), metadata)
+        text = read_gguf_tokenizer(str(path), metadata.values)
     else:
-        eos = metadata.get("tokenizer.ggml.eos_token_id")
-        text = read_tokenizer_json(
-            tokenizer, bos_id=metadata.get("tokenizer.ggml.bos_token_id"), eos_ids=() if eos is None else (eos,)
-        )
+        eos = metadata.find("tokenizer.ggml.eos_token_id", int)
+        bos = metadata.find("tokenizer.ggml.bos_token_id", int)
+        text = read_tokenizer_json(tokenizer, bos_id=bos, eos_ids=() if eos is None else (eos,))
     return Model.build(path.stem, config, weights, tokenizer=text, source=f"GGUF file {path}", rope_freqs=freqs)
 
 
-def _read_config(path: Path, metadata: Mapping[str, Any], *, tied: bool) -> ModelConfig:
-    architecture = metadata.get("general.architecture")
+def _read_config(metadata: Metadata, *, tied: bool) -> ModelConfig:
+    path, get = metadata.source, metadata.get
+    architecture = get("general.architecture", str)
     if architecture != "llama":
         raise UnsupportedError(f"{path}: architecture {architecture}", help="supported: llama")
-
-    def get(key: str, kind: type, default: Any = None) -> Any:
-        value = metadata.get(f"llama.{key}", default)
-        if isinstance(value, list):
-            raise UnsupportedError(f"{path}: llama.{key} differs from layer to layer")
-        if not isinstance(value, kind):
-            raise ModelFileError(f"{path}: llama.{key} is {'missing' if value is None else repr(value)}")
-        return float(str(np.float32(value))) if kind is float else value  # stored as float32: 1e-5, not 9.99999975e-06
-
-    if get("expert_count", int, 0):
-        raise UnsupportedError(f"{path}: a mixture of {get('expert_count', int)} experts")
-    dim, n_heads = get("embedding_length", int), get("attention.head_count", int)
-    head_size = get("attention.key_length", int, dim // max(1, n_heads))
-    for key in ("attention.value_length", "rope.dimension_count"):
+    if experts := metadata.find("llama.expert_count", int):
+        raise UnsupportedError(f"{path}: a mixture of {experts} experts")
+    if isinstance(metadata.values.get("llama.attention.head_count"), list):
+        raise UnsupportedError(f"{path}: llama.attention.head_count differs from layer to layer")
+    dim, n_heads = get("llama.embedding_length", int), get("llama.attention.head_count", int)
+    head_size = get("llama.attention.key_length", int, dim // max(1, n_heads))
+    for key in ("llama.attention.value_length", "llama.rope.dimension_count"):
         if get(key, int, head_size) != head_size:
-            raise UnsupportedError(f"{path}: llama.{key} = {get(key, int)} differs from the head size {head_size}")
-    words = metadata.get("tokenizer.ggml.tokens", [])
+            raise UnsupportedError(f"{path}: {key} = {get(key, int)} differs from the head size {head_size}")
     config = ModelConfig(
         dim=dim,
-        hidden_dim=get("feed_forward_length", int),
-        n_layers=get("block_count", int),
+        hidden_dim=get("llama.feed_forward_length", int),
+        n_layers=get("llama.block_count", int),
         n_heads=n_heads,
-        n_kv_heads=get("attention.head_count_kv", int, n_heads),
+        n_kv_heads=get("llama.attention.head_count_kv", int, n_heads),
         head_size=head_size,
-        vocab_size=get("vocab_size", int, len(words)),
-        seq_len=get("context_length", int),
-        norm_eps=get("attention.layer_norm_rms_epsilon", float),
-        rope_theta=get("rope.freq_base", float, 10000.0),
-        rope_scaling=_rope_scaling(path, get("rope.scaling.type", str, "none"), metadata),
+        vocab_size=get("llama.vocab_size", int, len(metadata.table("tokenizer.ggml.tokens", str))),
+        seq_len=get("llama.context_length", int),
+        norm_eps=get("llama.attention.layer_norm_rms_epsilon", float),
+        rope_theta=get("llama.rope.freq_base", float, 10000.0),
+        rope_scaling=_rope_scaling(metadata),
         tied_embeddings=tied,
     )
     config.verify()
     return config
 
 
-def _rope_scaling(path: Path, kind: str, metadata: Mapping[str, Any]) -> RopeScaling | None:
+def _rope_scaling(metadata: Metadata) -> RopeScaling | None:
+    kind = metadata.get("llama.rope.scaling.type", str, "none")
     if kind == "none":
         return None
     if kind != "linear":
-        raise UnsupportedError(f"{path}: rope scaling '{kind}'", help="supported: linear, and llama3 factors")
-    factor = metadata.get("llama.rope.scaling.factor")
-    if not isinstance(factor, float) or factor <= 0:
-        raise ModelFileError(f"{path}: llama.rope.scaling.factor is {factor!r}")
-    return RopeScaling("linear", factor)
+        raise UnsupportedError(f"{metadata.source}: rope scaling '{kind}'", help="supported: linear, and llama3 factors")
+    return RopeScaling("linear", metadata.get("llama.rope.scaling.factor", float))
 
 
 def _read_weights(path: Path, config: ModelConfig, stored: Mapping[str, Any]) -> dict[str, np.ndarray]:

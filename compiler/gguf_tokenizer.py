@@ -8,11 +8,13 @@ from typing import Any
 from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers
 from tokenizers import Tokenizer as Backend
 
+from wse.compiler.gguf_metadata import Metadata
 from wse.compiler.spm import build_spm
 from wse.compiler.tokenizer import Tokenizer, wrap_backend
 from wse.errors import ModelFileError, UnsupportedError
 
-CONTROL, USER_DEFINED = 3, 4  # values of tokenizer.ggml.token_type
+PREFIX = "tokenizer.ggml."
+UNKNOWN, CONTROL, USER_DEFINED = 2, 3, 4  # values of tokenizer.ggml.token_type
 END_OF_TEXT = ("</s>", "<|endoftext|>", "<|end_of_text|>", "<|eot_id|>", "<|im_end|>")  # control words that end a text
 
 _DIGIT = r"\p{N}"
@@ -30,39 +32,34 @@ PRE_TOKENIZERS = {
 }
 
 
-def read_gguf_tokenizer(source: str, metadata: Mapping[str, Any]) -> Tokenizer:
-    """The tokenizer that GGUF `metadata` describes; `source` names the file in errors.
+def read_gguf_tokenizer(source: str, values: Mapping[str, Any]) -> Tokenizer:
+    """The tokenizer that a GGUF file's metadata `values` describe; `source` names the file in errors.
 
     Raises ModelFileError when keys are missing or inconsistent, UnsupportedError for another kind of vocabulary.
     """
-    kind = metadata.get("tokenizer.ggml.model")
+    metadata = Metadata(source, {key.removeprefix(PREFIX): value for key, value in values.items() if key.startswith(PREFIX)})
+    kind = metadata.get("model", str)
     if kind not in ("gpt2", "llama"):
         raise UnsupportedError(f"{source}: tokenizer model '{kind}'", help="supported: gpt2, llama")
-    words = metadata.get("tokenizer.ggml.tokens")
+    words = metadata.table("tokens", str)
     if not words:
-        raise ModelFileError(f"{source}: tokenizer.ggml.tokens is missing")
-    types = metadata.get("tokenizer.ggml.token_type", [1] * len(words))
-    if len(types) != len(words):
-        raise ModelFileError(f"{source}: {len(words)} tokens but {len(types)} token types")
-    pre = metadata.get("tokenizer.ggml.pre", "default")
-    starts_with_bos = metadata.get("tokenizer.ggml.add_bos_token", kind == "llama" or pre == "llama-bpe")
-    bos_id = metadata.get("tokenizer.ggml.bos_token_id") if starts_with_bos else None
-    eos_ids = {metadata[key] for key in ("tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id") if key in metadata}
-    eos_ids |= {token for token, word in enumerate(words) if types[token] == CONTROL and word in END_OF_TEXT}
+        raise ModelFileError(f"{source}: {PREFIX}tokens is missing")
+    types = metadata.table("token_type", int, len(words))
+    pre = metadata.get("pre", str, "default")
+    starts_with_bos = metadata.get("add_bos_token", bool, kind == "llama" or pre == "llama-bpe")
+    bos_id = metadata.get("bos_token_id", int) if starts_with_bos else None
+    ends = {metadata.find("eos_token_id", int), metadata.find("eot_token_id", int)} - {None}
+    eos_ids = ends | {token for token, word in enumerate(words) if types[token] == CONTROL and word in END_OF_TEXT}
     if kind == "gpt2":
-        backend = _byte_level_bpe(source, words, types, metadata.get("tokenizer.ggml.merges") or [], pre)
+        backend = _byte_level_bpe(source, words, types, metadata.table("merges", str), pre)
         return wrap_backend(backend, byte_level=True, leading_space=False, bos_id=bos_id, eos_ids=eos_ids)
-    scores = metadata.get("tokenizer.ggml.scores", [])
-    if len(scores) != len(words):
-        raise ModelFileError(f"{source}: {len(words)} tokens but {len(scores)} scores")
     return build_spm(
         [word.replace("▁", " ").encode() for word in words],
-        scores,
-        control={token for token in range(len(words)) if types[token] == CONTROL}
-        | {metadata.get("tokenizer.ggml.unknown_token_id", 0)},
+        metadata.table("scores", float, len(words)),
+        control={token for token, type_ in enumerate(types) if type_ in (UNKNOWN, CONTROL)},
         bos_id=bos_id,
         eos_ids=eos_ids,
-        leading_space=metadata.get("tokenizer.ggml.add_space_prefix", True),
+        leading_space=metadata.get("add_space_prefix", bool, True),
     )
 
 

@@ -63,10 +63,7 @@ def _read_config(path: Path, raw: dict[str, Any]) -> ModelConfig:
     _refuse_unsupported(path, raw)
 
     def number(key: str, default: Any = None) -> Any:
-        value = default if raw.get(key) is None else raw[key]
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ModelFileError(f"{path}: {key} is {'missing' if value is None else f'{value!r}, not a number'}")
-        return value
+        return _number(path, raw, key, default)
 
     rope = _rope_section(path, raw)
     dim, n_heads = number("hidden_size"), number("num_attention_heads")
@@ -82,17 +79,26 @@ def _read_config(path: Path, raw: dict[str, Any]) -> ModelConfig:
         vocab_size=number("vocab_size"),
         seq_len=number("max_position_embeddings", 2048),
         norm_eps=float(number("rms_norm_eps", 1e-6)),
-        rope_theta=float(rope.get("rope_theta") or number("rope_theta", 10000.0)),
+        rope_theta=float(_number(path, rope, "rope_theta", number("rope_theta", 10000.0))),
         rope_scaling=_rope_scaling(path, rope),
         tied_embeddings=bool(raw.get("tie_word_embeddings", False)),
     )
 
 
+def _number(path: Path, section: dict[str, Any], key: str, default: Any = None) -> Any:
+    """A number out of config.json; a null counts as absent, as it does for the format's own library."""
+    value = default if section.get(key) is None else section[key]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ModelFileError(f"{path}: {key} is {'missing' if value is None else f'{value!r}, not a number'}")
+    return value
+
+
 def _refuse_unsupported(path: Path, raw: dict[str, Any]) -> None:
     """Raise UnsupportedError for each setting that would change the computation in a way we do not compile."""
-    architectures = raw.get("architectures") or [raw.get("model_type")]
-    if architectures[0] not in (*ARCHITECTURES, "llama", "mistral"):
-        raise UnsupportedError(f"{path}: architecture {architectures[0]}", help=f"supported: {', '.join(ARCHITECTURES)}")
+    named = raw.get("architectures")
+    architecture = named[0] if isinstance(named, list) and named else raw.get("model_type")
+    if architecture not in (*ARCHITECTURES, "llama", "mistral"):
+        raise UnsupportedError(f"{path}: architecture {architecture}", help=f"supported: {', '.join(ARCHITECTURES)}")
     for key in ("attention_bias", "mlp_bias", "quantization_config"):
         if raw.get(key):
             raise UnsupportedError(f"{path}: {key} = {raw[key]}")
@@ -100,10 +106,9 @@ def _refuse_unsupported(path: Path, raw: dict[str, Any]) -> None:
         raise UnsupportedError(f"{path}: activation hidden_act = {raw['hidden_act']}", help="supported: silu")
     if raw.get("partial_rotary_factor", 1.0) != 1.0:
         raise UnsupportedError(f"{path}: partial_rotary_factor = {raw['partial_rotary_factor']}")
-    window = raw.get("sliding_window")
-    if window is not None and window < raw.get("max_position_embeddings", math.inf):
+    if _number(path, raw, "sliding_window", math.inf) < _number(path, raw, "max_position_embeddings", math.inf):
         raise UnsupportedError(
-            f"{path}: sliding_window = {window} is active",
+            f"{path}: sliding_window = {raw['sliding_window']} is active",
             help="with max_position_embeddings set to the window the model is a plain one of that context",
         )
 
@@ -122,18 +127,16 @@ def _rope_scaling(path: Path, rope: dict[str, Any]) -> RopeScaling | None:
         return None
     if kind not in ROPE_SCALINGS:
         raise UnsupportedError(f"{path}: rope scaling '{kind}'", help=f"supported: {', '.join(ROPE_SCALINGS)}")
-    try:
-        if kind == "linear":
-            return RopeScaling("linear", float(rope["factor"]))
-        return RopeScaling(
-            "llama3",
-            float(rope["factor"]),
-            float(rope["low_freq_factor"]),
-            float(rope["high_freq_factor"]),
-            int(rope["original_max_position_embeddings"]),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise ModelFileError(f"{path}: rope scaling '{kind}' lacks or misstates {error}") from error
+    factor = float(_number(path, rope, "factor"))
+    if kind == "linear":
+        return RopeScaling("linear", factor)
+    return RopeScaling(
+        "llama3",
+        factor,
+        float(_number(path, rope, "low_freq_factor")),
+        float(_number(path, rope, "high_freq_factor")),
+        _number(path, rope, "original_max_position_embeddings"),
+    )
 
 
 def _token_ids(raw: dict[str, Any], key: str) -> list[int]:

@@ -34,6 +34,7 @@ def load_llama2c(path: Path, *, tokenizer: Path | None = None) -> Model:
     except OSError as error:
         raise ModelFileError(f"cannot read {path}: {error.strerror}") from error
     config = _read_config(path, head)
+    config.verify()
     arrays = _array_shapes(config)
     expected = HEADER.size + 4 * sum(map(math.prod, arrays.values()))
     if size != expected:

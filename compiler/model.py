@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from wse.compiler.tokenizer import Tokenizer
 
 STORAGE_DTYPES: dict[str, np.dtype] = {"f16": np.dtype(np.float16), "f32": np.dtype(np.float32)}
+MAX_LAYERS = 10_000  # so that a damaged header fails at once, not after filling the memory
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,10 @@ class ModelConfig:
                 raise ConfigError(f"model config: {field.name} = {value!r} is not a positive integer")
             if field.type == "float" and not (isinstance(value, float) and math.isfinite(value) and value > 0):
                 raise ConfigError(f"model config: {field.name} = {value!r} is not a positive number")
+        if self.n_layers > MAX_LAYERS:
+            raise ConfigError(f"model config: n_layers = {self.n_layers} is over {MAX_LAYERS}; no model has so many")
+        if self.rope_scaling is not None:
+            self.rope_scaling.verify()
         if self.head_size % 2:
             raise ConfigError(f"model config: head_size = {self.head_size} is odd; rotary embedding rotates pairs")
         if self.n_heads % self.n_kv_heads:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from wse.errors import ConfigError
+
 ROPE_SCALINGS = ("linear", "llama3")
 
 
@@ -24,6 +26,14 @@ class RopeScaling:
     low_freq_factor: float = 1.0
     high_freq_factor: float = 4.0
     original_seq_len: int = 8192
+
+    def verify(self) -> None:
+        """Raise ConfigError when the numbers make no sense."""
+        if self.kind not in ROPE_SCALINGS:
+            raise ConfigError(f"rope scaling '{self.kind}'", help=f"known: {', '.join(ROPE_SCALINGS)}")
+        sizes = (self.factor, self.low_freq_factor, self.high_freq_factor, self.original_seq_len)
+        if not all(math.isfinite(size) and size > 0 for size in sizes) or self.low_freq_factor >= self.high_freq_factor:
+            raise ConfigError(f"rope scaling {self} is not made of positive numbers, low before high")
 
 
 def rope_frequencies(head_size: int, theta: float, scaling: RopeScaling | None = None) -> np.ndarray:

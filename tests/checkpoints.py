@@ -202,7 +202,15 @@ GGUF_NAMES = {
 }
 
 
-def write_gguf(path: Path, model: Model, *, architecture: str = "llama", skip: str = "", quantize: bool = False) -> Path:
+def write_gguf(
+    path: Path,
+    model: Model,
+    *,
+    architecture: str = "llama",
+    skip: str = "",
+    quantize: bool = False,
+    rope_factors: np.ndarray | None = None,
+) -> Path:
     """A GGUF file with an embedded byte-level BPE; `quantize` stores matrices as Q8_0 where they divide into blocks."""
     gguf = pytest.importorskip("gguf")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -220,6 +228,11 @@ def write_gguf(path: Path, model: Model, *, architecture: str = "llama", skip: s
     writer.add_vocab_size(c.vocab_size)
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("smollm")
+    if c.rope_scaling is not None:
+        writer.add_rope_scaling_type(gguf.RopeScalingType(c.rope_scaling.kind))
+        writer.add_rope_scaling_factor(c.rope_scaling.factor)
+    if rope_factors is not None:
+        writer.add_tensor("rope_freqs.weight", rope_factors)
     words = [*BYTE_LEVEL_WORDS, "th", "the", "<|endoftext|>"]
     writer.add_token_list(words)
     writer.add_token_types([1] * (len(words) - 1) + [3])

@@ -38,8 +38,8 @@ def alu_f32(op, a, b):
 @leaf
 def special_f32(op, a, b):
     """One element of a special function: computed in f64, rounded to f32, NaN canonical; returns bits."""
-    x = float(a)
-    y = float(b)
+    x = np.float64(a)
+    y = np.float64(b)
     r = math.nan
     if op == Op.DIV:
         if y != 0.0:

@@ -11,8 +11,8 @@ from wse._jit import kernel
 from wse.core import account, step_core
 from wse.events import collect, schedule
 from wse.fabric import arbitrate, no_wavelet, note_contender, stream_in, try_send
-from wse.isa import Fault, Status
-from wse.state import NEVER, WHEEL_SLOTS, Chan, Clock, Rate, State
+from wse.isa import Fault, Stall, Status
+from wse.state import NEVER, WHEEL_SLOTS, Chan, Clock, Core, Rate, State
 
 
 @kernel
@@ -90,6 +90,10 @@ def run(state: State, limit: int) -> int:
     clock[Clock.STATUS] = status
     if status != Status.RUNNING:
         for k in range(num_cores):
+            beyond = core[k, Core.ACCOUNTED] - cycle
+            if status == Status.DEADLOCK and beyond > 0:  # an instruction was being issued that then never began
+                core[k, Core.STALL + Stall.OVERHEAD] -= beyond
+                core[k, Core.ACCOUNTED] = cycle
             account(clock, code, fifo, ring, core, thread, sram, sram_f32, sram_u16, regs, regs_f32, k, cycle)
     return status
 

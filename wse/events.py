@@ -71,6 +71,15 @@ def has_room(fifo, f, cycle):
 
 
 @inline
+def wait_for_room(fifo, event, wheel, clock, kind, entity, f, cycle):
+    """`entity` found no room in FIFO f: look again when there is, which is next cycle if f was popped in this one."""
+    if fifo[f, Fifo.COUNT] < fifo[f, Fifo.ROOM]:
+        schedule(event, wheel, clock, kind, entity, cycle + 1)
+    else:
+        fifo[f, Fifo.PRODUCER_WAITS] = 1
+
+
+@inline
 def head_slot(fifo, f):
     """Ring slot of the oldest entry of FIFO f."""
     return fifo[f, Fifo.BASE] + (fifo[f, Fifo.HEAD] & fifo[f, Fifo.MASK])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from wse._jit import inline, leaf
-from wse.events import has_room, head_slot, pop, push, schedule
+from wse.events import has_room, head_slot, pop, push, schedule, wait_for_room
 from wse.state import NEVER, Chan, Clock, Fifo, Sink, Source
 
 
@@ -18,7 +18,7 @@ def try_send(fifo, ring, chan, event, wheel, clock, sink, out_value, out_cycle, 
     for i in range(num_dst):
         d = chan[c, Chan.DST + i]
         if d >= 0 and not has_room(fifo, d, cycle):
-            fifo[d, Fifo.PRODUCER_WAITS] = 1
+            wait_for_room(fifo, event, wheel, clock, 0, c, d, cycle)
             return False
     slot = head_slot(fifo, c)
     there = ring[slot, 0]
@@ -63,7 +63,7 @@ def stream_in(fifo, ring, event, wheel, clock, source, host_data, hop, num_chann
     if pos == source[s, Source.END]:
         return
     if not has_room(fifo, d, cycle):
-        fifo[d, Fifo.PRODUCER_WAITS] = 1
+        wait_for_room(fifo, event, wheel, clock, 0, entity, d, cycle)
         return
     push(fifo, ring, event, wheel, clock, num_channels, d, cycle + hop, host_data[pos])
     source[s, Source.POS] = pos + 1

