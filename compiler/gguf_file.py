@@ -60,7 +60,8 @@ def load_gguf(path: Path, *, tokenizer: Path | None = None) -> Model:
     weights = _read_weights(path, config, stored)
     freqs = rope_frequencies(config.head_size, config.rope_theta, config.rope_scaling)
     if ROPE_FACTORS in stored:
-        freqs = freqs / _dequantize(path, stored[ROPE_FACTORS], (config.head_size // 2,))
+        with np.errstate(divide="ignore"):  # a zero is refused by Model.verify
+            freqs = freqs / _dequantize(path, stored[ROPE_FACTORS], (config.head_size // 2,))
     if tokenizer is None:
         text = read_gguf_tokenizer(str(path), metadata.values)
     else:

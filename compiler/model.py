@@ -138,6 +138,8 @@ class Model:
             raise ModelFileError(f"model '{self.name}': tied embeddings, but output is a matrix of its own", notes=[self.source])
         if self.rope_freqs.shape != (self.config.head_size // 2,) or self.rope_freqs.dtype != np.float32:
             raise ModelFileError(f"model '{self.name}': rope_freqs is not float32 ({self.config.head_size // 2},)")
+        if not np.isfinite(self.rope_freqs).all():
+            raise ModelFileError(f"model '{self.name}': rope_freqs are not all finite", notes=[self.source])
         if self.tokenizer is not None and self.tokenizer.vocab_size > self.config.vocab_size:
             raise ModelFileError(
                 f"model '{self.name}': the tokenizer has {self.tokenizer.vocab_size} tokens, "

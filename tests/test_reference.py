@@ -16,7 +16,7 @@ from wse.compiler.model import Model, quantize_storage
 from wse.compiler.reference import Reference, silu
 from wse.compiler.rope import RopeScaling, interleave_rows, rope_frequencies, rope_rotation, rotate_pairs
 from wse.compiler.sampling import greedy, sample
-from wse.errors import ConfigError, DoesNotFitError, UnsupportedError
+from wse.errors import ConfigError, DoesNotFitError, ModelFileError, UnsupportedError
 
 TOKENS = [5, 299, 0, 17, 17, 123]
 
@@ -174,9 +174,12 @@ def test_rope_scaling_is_read_from_gguf(tmp_path):
     loaded = load_model(write_gguf(tmp_path / "llama3.gguf", random_model(), rope_factors=factors))
     np.testing.assert_array_equal(loaded.rope_freqs, random_model().rope_freqs / factors)
 
-    yarn = random_model(dataclasses.replace(CONFIG, rope_scaling=RopeScaling("yarn", 4.0)))
+    model = random_model()
+    yarn = dataclasses.replace(model, config=dataclasses.replace(CONFIG, rope_scaling=RopeScaling("yarn", 4.0)))
     with pytest.raises(UnsupportedError, match="yarn"):
         load_model(write_gguf(tmp_path / "yarn.gguf", yarn))
+    with pytest.raises(ModelFileError, match="rope_freqs"):
+        load_model(write_gguf(tmp_path / "zero.gguf", model, rope_factors=np.array([1, 0, 1], np.float32)))
 
 
 # --- choosing a token -----------------------------------------------------------------------------------------------------

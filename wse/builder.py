@@ -61,6 +61,7 @@ class ProgramBuilder:
     source_lines: dict[str, int] = field(default_factory=dict)
     blocked: list[tuple[Rect, int]] = field(default_factory=list)
     _free_regs: list[int] = field(default_factory=list)
+    _num_labels: int = 0
 
     def __post_init__(self) -> None:
         if not (1 <= self.width <= 4096 and 1 <= self.height <= 4096):
@@ -117,7 +118,8 @@ class ProgramBuilder:
 
     def label(self, name: str = "") -> Label:
         """A place in code, put there with `Pes.place`; each PE that branches to it must have it exactly once."""
-        return Label(name)
+        self._num_labels += 1
+        return Label(name, self._num_labels)
 
     def link(self, **meta: str) -> Program:
         """The finished program. Raises `ProgramError` or `DoesNotFitError`."""

@@ -6,6 +6,7 @@ classes come out alike) and its SRAM layout; each PE gets its data.
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -22,9 +23,10 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False)
 class Label:
-    """A place in code; compared by identity."""
+    """A place in code; compared by identity, told apart in hashes by its number."""
 
     name: str
+    number: int
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,21 @@ class Fragment:
                 self.targets.append((len(self.rows), label))
             self.rows.append(row)
 
+    def digest(self) -> int:
+        """A 62-bit hash of everything but the rectangle and the data: equal for fragments that link alike."""
+        parts = (
+            self.task,
+            [row.tobytes() for row in self.rows],
+            self.symbols,
+            [(row, label.number) for row, label in self.targets],
+            [(row, label.number) for row, label in self.labels],
+            [(array.name, int(array.type), array.shape) for array in self.arrays],
+        )
+        return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()) >> 2
+
+
+_BLOCKED_SALT = 0x5D588B656C078965
+
 
 def link(builder: ProgramBuilder, meta: dict[str, str]) -> Program:
     """Link everything `builder` holds. Raises `ProgramError`, `DoesNotFitError`."""
@@ -69,25 +86,19 @@ def link(builder: ProgramBuilder, meta: dict[str, str]) -> Program:
     source_lines = tuple(builder.source_lines) or ("?",)
     code = _Code()
     classes: list[CodeClass] = []
-    layouts: list[dict[str, tuple[Symbol, Array, Rect]]] = []
     for index, fragments in enumerate(class_fragments):
         first_pe = int(core_pe[np.argmax(core_class == index)])
-        where = f"PE ({first_pe % builder.width},{first_pe // builder.width})"
-        layout, data_bytes = _layout(fragments, where)
-        entries, num_rows, num_threads = _link_code(fragments, layout, code, where, source_lines)
+        x, y = first_pe % builder.width, first_pe // builder.width
+        where = f"PE ({x},{y})"
+        symbols, data_bytes = _layout(fragments, where)
+        entries, num_rows, num_threads = _link_code(fragments, symbols, code, where, source_lines)
         code_bytes = num_rows * builder.spec.instruction_bytes
         if data_bytes + code_bytes > builder.spec.data_bytes:
-            raise _overflow(builder, layout, data_bytes, code_bytes, where)
-        blocked = 0
-        x, y = first_pe % builder.width, first_pe // builder.width
-        for rect, task in builder.blocked:
-            if rect.contains(Rect(x, y, 1, 1)):
-                blocked |= 1 << task
-        symbols = {name: symbol for name, (symbol, _, _) in layout.items()}
+            raise _overflow(builder, symbols, data_bytes, code_bytes, where)
+        blocked = sum({1 << task for rect, task in builder.blocked if rect.contains(Rect(x, y, 1, 1))})
         words = (data_bytes + 3) // 4
         classes.append(CodeClass(entries, int(entries[0] >= 0), blocked, num_threads, words, code_bytes, symbols))
-        layouts.append(layout)
-    core_sram, sram = _data(builder, core_pe, core_class, classes, layouts)
+    core_sram, sram = _data(builder, core_pe, core_class, classes)
     channels = _channels(builder)
     return Program(
         builder.spec, builder.width, builder.height, code.table(), tuple(classes), core_pe, core_class, core_sram, sram,
@@ -96,12 +107,19 @@ def link(builder: ProgramBuilder, meta: dict[str, str]) -> Program:
 
 
 def _classes(builder: ProgramBuilder) -> tuple[np.ndarray, np.ndarray, list[list[Fragment]]]:
-    """PEs with code, the class of each, and the fragments of each class in order."""
-    rects = [fragment.rect for fragment in builder.fragments] + [rect for rect, _ in builder.blocked]
-    salts = np.random.default_rng(0).integers(1, 1 << 63, len(rects), np.uint64)
+    """PEs with code, the class of each, and the fragments of each class in order.
+
+    PEs are alike when they were given equal fragments in the same order, wherever they are; a
+    running 64-bit hash over the fragments' contents tells.
+    """
     signature = np.zeros((builder.height, builder.width), np.uint64)
-    for rect, salt in zip(rects, salts, strict=True):
-        signature[rect.y : rect.y + rect.height, rect.x : rect.x + rect.width] += salt
+    factor = np.uint64(0x9E3779B97F4A7C15)
+    salted = [(fragment.rect, fragment.digest()) for fragment in builder.fragments]
+    salted += [(rect, int(_BLOCKED_SALT) + task) for rect, task in builder.blocked]
+    for rect, salt in salted:
+        part = signature[rect.y : rect.y + rect.height, rect.x : rect.x + rect.width]
+        part *= factor
+        part += np.uint64(salt | 1)
     core_pe = np.flatnonzero(signature).astype(np.int64)
     _, first, core_class = np.unique(signature.ravel()[core_pe], return_index=True, return_inverse=True)
     bounds = np.array([(f.rect.x, f.rect.y, f.rect.x + f.rect.width, f.rect.y + f.rect.height) for f in builder.fragments])
@@ -113,23 +131,22 @@ def _classes(builder: ProgramBuilder) -> tuple[np.ndarray, np.ndarray, list[list
     return core_pe, core_class.astype(np.int64), class_fragments
 
 
-def _layout(fragments: list[Fragment], where: str) -> tuple[dict[str, tuple[Symbol, Array, Rect]], int]:
+def _layout(fragments: list[Fragment], where: str) -> tuple[dict[str, Symbol], int]:
     """Addresses of a class's arrays, in the order of declaration, word-aligned; and the bytes they take."""
-    layout: dict[str, tuple[Symbol, Array, Rect]] = {}
+    layout: dict[str, Symbol] = {}
     address = 0
     for fragment in fragments:
         for array in fragment.arrays:
             if array.name in layout:
                 raise ProgramError(f"{where} has two arrays named '{array.name}'")
-            symbol = Symbol(array.name, address, array.type, array.shape)
-            layout[array.name] = (symbol, array, fragment.rect)
+            layout[array.name] = symbol = Symbol(array.name, address, array.type, array.shape)
             address += (symbol.num_elements * TYPE_BYTES[array.type] + 3) // 4 * 4
     return layout, address
 
 
 def _link_code(
     fragments: list[Fragment],
-    layout: dict[str, tuple[Symbol, Array, Rect]],
+    layout: dict[str, Symbol],
     code: _Code,
     where: str,
     source_lines: tuple[str, ...],
@@ -160,7 +177,7 @@ def _link_code(
                 if name not in layout:
                     line = source_lines[rows[start + at, Col.LINE]]
                     raise ProgramError(f"{where} has no array '{name}'", notes=[line])
-                rows[start + at, col] += layout[name][0].address
+                rows[start + at, col] += layout[name].address
         entries[task] = code.add(rows)
         num_rows += len(rows)
         num_threads = max(num_threads, int(rows[:, Col.THREAD].max()) + 1)
@@ -196,33 +213,27 @@ class _Code:
 
 
 def _data(
-    builder: ProgramBuilder,
-    core_pe: np.ndarray,
-    core_class: np.ndarray,
-    classes: list[CodeClass],
-    layouts: list[dict[str, tuple[Symbol, Array, Rect]]],
+    builder: ProgramBuilder, core_pe: np.ndarray, core_class: np.ndarray, classes: list[CodeClass]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Where each core's data starts, and all data; the PEs of a class lie one after another."""
-    words = np.array([cls.sram_words for cls in classes], np.int64)
-    core_sram = np.zeros(len(core_pe), np.int64)
-    sram = np.zeros(int(words[core_class].sum()), np.int32)
-    start = 0
-    order = np.argsort(core_class, kind="stable")
-    ends = np.cumsum(np.bincount(core_class, minlength=len(classes)))
-    for index, layout in enumerate(layouts):
-        members = order[ends[index - 1] if index else 0 : ends[index]]
-        stop = start + len(members) * int(words[index])
-        core_sram[members] = start + np.arange(len(members)) * words[index]
-        block = sram[start:stop].reshape(len(members), int(words[index])).view(np.uint8)
-        ys, xs = core_pe[members] // builder.width, core_pe[members] % builder.width
-        for symbol, array, rect in layout.values():
-            if array.data is None or not symbol.num_elements:
+    """Where each core's data starts, and all data; cores lie one after another."""
+    words = np.array([cls.sram_words for cls in classes], np.int64)[core_class] if classes else np.zeros(0, np.int64)
+    core_sram = np.cumsum(words) - words
+    sram = np.zeros(int(words.sum()), np.int32)
+    raw = sram.view(np.uint8)
+    for fragment in builder.fragments:
+        if all(array.data is None for array in fragment.arrays):
+            continue
+        rect = fragment.rect
+        ys, xs = (axis.ravel() for axis in np.mgrid[rect.y : rect.y + rect.height, rect.x : rect.x + rect.width])
+        cores = np.searchsorted(core_pe, ys * builder.width + xs)
+        for array in fragment.arrays:
+            if array.data is None or not array.data.size:
                 continue
-            shared = array.data.shape[:2] == (1, 1)
-            values = array.data[np.zeros_like(ys), np.zeros_like(xs)] if shared else array.data[ys - rect.y, xs - rect.x]
-            raw = np.ascontiguousarray(values).reshape(len(members), -1).view(np.uint8)
-            block[:, symbol.address : symbol.address + raw.shape[1]] = raw
-        start = stop
+            address = np.array([cls.symbols[array.name].address if array.name in cls.symbols else 0 for cls in classes])
+            rows = np.ascontiguousarray(array.data).reshape(array.data.shape[0] * array.data.shape[1], -1).view(np.uint8)
+            starts = 4 * core_sram[cores] + address[core_class[cores]]
+            for i, start in enumerate(starts):
+                raw[start : start + rows.shape[1]] = rows[i if len(rows) > 1 else 0]
     return core_sram, sram
 
 
@@ -247,7 +258,7 @@ def _channels(builder: ProgramBuilder) -> tuple[np.ndarray, np.ndarray, np.ndarr
 
 def _overflow(
     builder: ProgramBuilder,
-    layout: dict[str, tuple[Symbol, Array, Rect]],
+    symbols: dict[str, Symbol],
     data_bytes: int,
     code_bytes: int,
     where: str,
@@ -255,7 +266,7 @@ def _overflow(
     """The refusal of a PE whose SRAM is too small, with each buffer's size, largest first."""
     spec = builder.spec
     over = data_bytes + code_bytes - spec.data_bytes
-    sizes = sorted(((s.num_elements * TYPE_BYTES[s.type], s) for s, _, _ in layout.values()), key=lambda item: -item[0])
+    sizes = sorted(((s.num_elements * TYPE_BYTES[s.type], s) for s in symbols.values()), key=lambda item: -item[0])
     notes = [f"{size:7d} B at {s.address:6d}  {s.name} {s.shape} {s.type.name.lower()}" for size, s in sizes]
     notes += [f"{code_bytes:7d} B code", f"{spec.sram_reserved_bytes:7d} B reserved for the runtime"]
     return DoesNotFitError(

@@ -347,7 +347,7 @@ class _Planner:
         is_float = type is Type.F32
         name = self.random.choice("ffh") if is_float else "i"
         y, a = self._view(name, (n,)), self._view("f" if is_float else "i", (n,))
-        inner = self.random.randint(0, 4)
+        inner, held_first = self.random.randint(0, 4), self._chance(0.3)
         row, matrix = self._view("f", (inner,)), self._view(self.random.choice("fh"), (n, inner))
         total = self.random.choice(SUMS) if is_float else INT
         op = self.random.choice([Op.ADD, Op.SUB, Op.MUL, Op.MAX, Op.MIN, Op.DIV if is_float else Op.ADD])
@@ -365,7 +365,10 @@ class _Planner:
             elif kind == "fmac" and is_float:
                 pes.fmac(y, a, received, **how)
             elif kind == "held" and is_float:
-                pes.fmac(row, matrix, pes.recv(first.color, held=True), shape=(n, inner), mapped=True, **how)
+                held = pes.recv(first.color, held=True)
+                pes.vector(
+                    Op.FMAC, row, *((held, matrix) if held_first else (matrix, held)), shape=(n, inner), mapped=True, **how
+                )
             elif kind == "reduce":
                 pes.add(total, total, received, shape=n, **how)
             elif kind == "dot" and is_float:
@@ -418,7 +421,7 @@ class _Planner:
         d: Any = self._view("i", shape) if self._chance(0.8) else INT
         a: Any = self._view("i", shape) if self._chance(0.8) else INT
         b: Any = self.random.choice([-7, -1, 3, 2**31 - 1])
-        if op not in (Op.DIV, Op.MOD) or self._chance(0.05):
+        if op not in (Op.DIV, Op.MOD) or self._chance(0.15):
             b = self._view("i", shape) if self._chance(0.8) else INT
         source = None if op is Op.MOV else b
         self._place(pe, lambda pes, how: pes.vector(op, d, a, source, shape=shape, mapped=mapped, type=Type.I32, **how))
