@@ -74,13 +74,13 @@ def append_cache(pe: Pes, keys: View, values: View, k: View, v: View, row: Reg, 
 
 
 def attend(
-    program: ProgramBuilder, y_line: Line, head_line: Line | None, q: View, keys: View, values: View,
+    program: ProgramBuilder, y_line: Line, head_lines: list[Line], q: View, keys: View, values: View,
     scores: View, top: View, out: View, num: Reg, scale: float,
 ) -> None:  # fmt: skip
     """Attention of the query heads q (n, s) over the positions this row holds, combined over rows.
 
     keys (s, slots), values (slots, s), scores (n, slots), top (n,); out (n * s + n,): weighted values, then sums. Where heads span
-    columns, scores are first summed along `head_line`. Softmax subtracts the maximum over all rows.
+    columns, scores are first summed along `head_lines`. Softmax subtracts the maximum over all rows.
     """
     pe = program.pes(y_line.rect)
     n, s = q.shape
@@ -91,7 +91,7 @@ def attend(
         column = keys.strided((s, num), (keys.shape[1], 1))
         query = q[head].strided((s, num), (1, 0))
         pe.fmac(scores[head].strided((s, num), (0, 1)), column, query, shape=(s, num), mapped=True)
-    if head_line is not None:
+    for head_line in head_lines:
         allreduce(program, head_line, scores, shape=live)
     tops = top.strided(live, (1, 0))
     pe.mul(scores, scores, scale, shape=live)

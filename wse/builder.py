@@ -380,7 +380,8 @@ class Pes:
                     row[col + Operand.OFFSET_REG] = operand.offset_reg.number
                 symbols.append((col + Operand.BASE, operand.name))
             elif operand is not None:
-                row[col + Operand.KIND], row[col + Operand.BASE] = _scalar(operand, type)
+                index = op is Op.ARGMAX and col == Col.B
+                row[col + Operand.KIND], row[col + Operand.BASE] = _scalar(operand, Type.I32 if index else type)
         return row, tuple(symbols)
 
     def _check(self, op: Op, d: Any, a: Any, b: Any, type: Type, mapped: bool, shape: tuple[Any, ...]) -> None:

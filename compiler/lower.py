@@ -1,0 +1,316 @@
+"""Lower: from a placed and routed model to the program a wafer is loaded with.
+
+Every block loops for ever over: take the vector in, do the layer, pass the vector on. A PE's tile of
+a weight matrix is stored input-major, (k, m), so that a GEMV is one multiply-accumulate of length m per input.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from wse.builder import Pes, ProgramBuilder
+from wse.compiler.model import Model
+from wse.compiler.partition import Block, ceil_div
+from wse.compiler.place import Placement
+from wse.compiler.route import Net, entry_and_exit
+from wse.isa import Op, Port, Type
+from wse.kernels.collectives import Line, best_root, reduce, route_line
+from wse.kernels.transformer import append_cache, attend, gemv, rmsnorm, rope, swiglu
+from wse.link import Label
+from wse.operands import Reg, View
+from wse.program import Program, Rect
+from wse.spec import MachineSpec
+
+Y_COLORS, X_COLORS, HEAD_COLORS, GATHER_COLORS = (0, 1, 2), (3, 4, 5), (6, 7, 8), (9, 10)
+TOKENS_IN, RESULTS_OUT = "embedding", "result"
+
+
+def lower(
+    model: Model, spec: MachineSpec, blocks: tuple[Block, ...], placement: Placement, nets: tuple[Net, ...],
+    dtype: str, context: int, head: str = "greedy",
+) -> Program:  # fmt: skip
+    """The linked program. `head`: "greedy" sends one token id per token, "logits" all logits.
+
+    Raises `DoesNotFitError` when a PE's SRAM is too small.
+    """
+    program = ProgramBuilder(spec, placement.width, placement.height)
+    for net in nets:
+        for (x, y), (rx, tx) in net.hops.items():
+            program.route(Rect(x, y, 1, 1), net.color, rx, tx)
+    again = program.label("next token")
+    storage = {"f16": Type.F16, "f32": Type.F32}[dtype]
+    for i, (block, rect) in enumerate(zip(blocks, placement.rects, strict=True)):
+        lowering = _Block(program, model, rect, block, storage, context, nets[i], nets[i + 1])
+        (_, _), lowering.exit = entry_and_exit(placement, i)
+        if block.layer is None:
+            lowering.final(again, head)
+        else:
+            lowering.layer(again, block.layer)
+    (x, y), _ = entry_and_exit(placement, 0)
+    program.input(TOKENS_IN, 0, y, nets[0].color, Port.WEST)
+    program.output(RESULTS_OUT, placement.width - 1, entry_and_exit(placement, len(blocks) - 1)[1][1], nets[-1].color, Port.EAST)
+    return program.link(model=model.name, dtype=dtype, context=str(context), head=head)
+
+
+class _Block:
+    """The state of lowering one block: its PEs, lines, registers, and the arrays shared by its ops."""
+
+    def __init__(
+        self, program: ProgramBuilder, model: Model, rect: Rect, block: Block, storage: Type, context: int, into: Net, out: Net
+    ):
+        self.program, self.model, self.rect, self.block, self.storage = program, model, rect, block, storage
+        self.config = config = model.config
+        self.into, self.out = into.color, out.color
+        self.exit = (rect.x, rect.y)
+        self.rows = _segments(config.dim, rect.height)  # of the residual stream
+        self.slots = ceil_div(context, rect.height)
+        spec = program.spec
+        self.y_line = Line(rect, "y", best_root(spec, rect.height, len(self.rows[0])), Y_COLORS[:2], Y_COLORS[2])
+        self.x_line = Line(rect, "x", best_root(spec, rect.width, len(self.rows[0])), X_COLORS[:2], X_COLORS[2])
+        route_line(program, self.y_line)
+        self.pe: Pes = program.pes(rect)
+
+    # --- layers -----------------------------------------------------------------------------------------------
+
+    def layer(self, again: Label, layer: int) -> None:
+        """One transformer layer."""
+        config, pe, program, g = self.config, self.pe, self.program, self.block.slices
+        w = {name.split(".")[2]: array for name, array in self.model.weights.items() if name.startswith(f"layers.{layer}.")}
+        route_line(program, self.x_line)
+        group, part = config.n_heads // config.n_kv_heads, config.head_size // g
+        head_lines = []
+        if g > 1:
+            groups = (self.rect.column(kv * g, g) for kv in range(config.n_kv_heads))
+            head_lines = [Line(columns, "x", g // 2, HEAD_COLORS[:2], HEAD_COLORS[2]) for columns in groups]
+        for line in head_lines:
+            route_line(program, line)
+        q_of, k_of = _head_columns(config.n_kv_heads, group, config.head_size, g)
+        hidden = _segments(config.hidden_dim, self.rect.width)
+        x = pe.zeros("x", len(self.rows[0]))
+        normed, delta = pe.zeros("normed", x.shape), pe.zeros("delta", x.shape)
+        attn_norm = self._norm("attn_norm", w["attn_norm"])
+        ffn_norm = self._norm("ffn_norm", w["ffn_norm"])
+        n_qkv = (group + 2) * part
+        qkv = pe.zeros("qkv", n_qkv)
+        stacked = np.concatenate([w["wq"], w["wk"], w["wv"]])
+        columns = [np.concatenate([q, config.q_dim + k, config.q_dim + config.kv_dim + k]) for q, k in zip(q_of, k_of, strict=True)]
+        wqkv = self._tiles("wqkv", stacked, columns, by_row=False)
+        wo = self._tiles("wo", w["wo"], q_of, by_row=True)
+        w_gate_up = self._gate_up(w["w_gate"], w["w_up"], hidden)
+        w_down = self._tiles("w_down", w["w_down"], hidden, by_row=True)
+        gate_up = pe.zeros("gate_up", (2, len(hidden[0])))
+        act = pe.zeros("act", len(hidden[0]))
+        keys, values = pe.zeros("keys", (part, self.slots)), pe.zeros("values", (self.slots, part))
+        scores, top = pe.zeros("scores", (group, self.slots)), pe.zeros("top", group)
+        out, scale = pe.zeros("attended", group * part + group), pe.zeros("scale", 1)
+        freqs = np.stack([self.model.rope_freqs[part // 2 * (c % g) : part // 2 * (c % g + 1)] for c in range(self.rect.width)])
+        freq = pe.array("freqs", np.broadcast_to(freqs, (self.rect.height, *freqs.shape)))
+        angles = pe.zeros("angles", (3 + 2 * (group + 1), part // 2))
+        row_index = np.broadcast_to(np.arange(self.rect.height)[:, None, None], (self.rect.height, self.rect.width, 1))
+        row_of = pe.array("row", row_index, Type.I32)
+        pos, row, num = (program.reg(Type.I32) for _ in range(3))
+        pe.mov(row, row_of)
+
+        pe.place(again)
+        self._take_in(x)
+        rmsnorm(program, self.y_line, normed, x, attn_norm, scale, config.dim, config.norm_eps)
+        gemv(program, self.y_line, qkv, wqkv, normed)
+        rope(pe, qkv[: (group + 1) * part].reshape(group + 1, part), freq, angles, pos)
+        append_cache(pe, keys, values, qkv[-2 * part : -part], qkv[-part:], row, pos, self.rect.height, num)
+        q = qkv[: group * part].reshape(group, part)
+        attend(program, self.y_line, head_lines, q, keys, values, scores, top, out, num, config.head_size**-0.5)
+        gemv(program, self.x_line, delta, wo, out[: group * part])
+        pe.add(x, x, delta)
+        rmsnorm(program, self.y_line, normed, x, ffn_norm, scale, config.dim, config.norm_eps)
+        gemv(program, self.y_line, gate_up.reshape(2 * len(hidden[0])), w_gate_up, normed)
+        swiglu(pe, gate_up, act)
+        gemv(program, self.x_line, delta, w_down, act)
+        pe.add(x, x, delta)
+        self._pass_on(x)
+        pe.add(pos, pos, 1)
+        pe.jump(again)
+        program.release(pos, row, num)
+
+    def final(self, again: Label, head: str) -> None:
+        """Final norm, logits, and argmax (or the logits themselves) to the host."""
+        config, pe, program = self.config, self.pe, self.program
+        vocab = _segments(config.vocab_size, self.rect.width)
+        x = pe.zeros("x", len(self.rows[0]))
+        normed, scale = pe.zeros("normed", x.shape), pe.zeros("scale", 1)
+        norm = self._norm("final_norm", self.model.weights["final_norm"])
+        tiles = self._tiles("w_logits", self.model.weights["output"], vocab, by_row=False)
+        logits = pe.zeros("logits", len(vocab[0]))
+        best, index, other, other_index = (program.reg(t) for t in (Type.F32, Type.I32, Type.F32, Type.I32))
+        pe.place(again)
+        self._take_in(x)
+        rmsnorm(program, self.y_line, normed, x, norm, scale, config.dim, config.norm_eps)
+        gemv(program, self.y_line, logits, tiles, normed, combine=False)
+        reduce(program, self.y_line, logits)
+        root = self.rect.row(self.y_line.root)
+        if head == "greedy":
+            self._argmax(root, vocab, logits, best, index, other, other_index)
+        else:
+            self._stream_row(root, [len(segment) for segment in vocab], logits)
+        pe.jump(again)
+        program.release(best, index, other, other_index)
+
+    def _argmax(
+        self, root: Rect, vocab: list[np.ndarray], logits: View, best: Reg, index: Reg, other: Reg, other_index: Reg
+    ) -> None:
+        """Each PE of the root row finds its best logit; the row passes the best so far along to the exit, lowest index on ties."""
+        eastward = self.exit[0] != self.rect.x or root.width == 1
+        order = list(range(root.width)) if eastward else list(range(root.width))[::-1]
+        forward, back = (Port.EAST, Port.WEST) if eastward else (Port.WEST, Port.EAST)
+        for step, c in enumerate(order):
+            here = self.program.pes(root.column(c))
+            here.mov(best, -np.inf)
+            here.argmax(best, logits[: len(vocab[c])], int(vocab[c][0]))
+            if step:
+                color = GATHER_COLORS[(step - 1) % 2]
+                self.program.route(root.column(c), color, back, [Port.RAMP])
+                here.mov(other, here.recv(color))
+                here.mov(other_index, here.recv(color))
+                keep = self.program.label("keep")
+                # coming from lower indices the other wins ties, coming from higher ones it loses them
+                here.branch(Op.BLT if eastward else Op.BGE, *((other, best) if eastward else (best, other)), keep)
+                here.mov(best, other)
+                here.mov(index, other_index)
+                here.place(keep)
+            if step < root.width - 1:
+                color = GATHER_COLORS[step % 2]
+                self.program.route(root.column(c), color, Port.RAMP, [forward])
+                here.mov(here.send(color), best)
+                here.mov(here.send(color), index)
+        column = root.column(order[-1])
+        self._up_to_exit(column, index, 1)
+
+    def _stream_row(self, root: Rect, counts: list[int], logits: View) -> None:
+        """All logits of the root row, in order, along the row to the exit's column and out."""
+        eastward = self.exit[0] != self.rect.x or root.width == 1
+        forward, back = (Port.EAST, Port.WEST) if eastward else (Port.WEST, Port.EAST)
+        order = list(range(root.width)) if eastward else list(range(root.width))[::-1]
+        passed = 0
+        for step, c in enumerate(order):
+            here = self.program.pes(root.column(c))
+            last = step == root.width - 1
+            up = X_COLORS[0] if root.y != self.exit[1] else self.out
+            out = up if last else GATHER_COLORS[step % 2]
+            if not last:
+                self.program.route(root.column(c), out, Port.RAMP, [forward])
+            own = lambda here=here, out=out, c=c: here.mov(here.send(out), logits[: counts[c]])  # noqa: E731
+            if not eastward:
+                own()  # the host puts segments that come last first back in order
+            if step:
+                color = GATHER_COLORS[(step - 1) % 2]
+                self.program.route(root.column(c), color, back, [Port.RAMP])
+                here.mov(here.send(out), here.recv(color), shape=passed)
+            if eastward:
+                own()
+            passed += counts[c]
+        self._lift(root.column(order[-1]), passed)
+
+    def _up_to_exit(self, column: Rect, value: Reg, num: int) -> None:
+        """Send a register from a PE of the exit's column to the exit and on."""
+        here = self.program.pes(column)
+        here.mov(here.send(self.out if column.y == self.exit[1] else X_COLORS[0]), value)
+        self._lift(column, num)
+
+    def _lift(self, column: Rect, num: int) -> None:
+        """From `column` (one PE) straight up to the exit PE, which passes `num` wavelets on to the next net."""
+        if column.y == self.exit[1]:
+            return
+        self.program.route(column, X_COLORS[0], Port.RAMP, [Port.NORTH])
+        between = column.y - self.exit[1] - 1
+        if between:
+            self.program.route(Rect(column.x, self.exit[1] + 1, 1, between), X_COLORS[0], Port.SOUTH, [Port.NORTH])
+        exit_rect = Rect(*self.exit, 1, 1)
+        self.program.route(exit_rect, X_COLORS[0], Port.SOUTH, [Port.RAMP])
+        top = self.program.pes(exit_rect)
+        top.mov(top.send(self.out), top.recv(X_COLORS[0]), shape=num)
+
+    # --- data and moving vectors --------------------------------------------------------------------------------
+
+    def _norm(self, name: str, weights: np.ndarray) -> View:
+        """A norm's weights in y-layout, f32, zero where padded."""
+        padded = _pad(np.asarray(weights, np.float32), self.rows)  # (rows, segment)
+        return self.pe.array(name, np.broadcast_to(padded[:, None], (self.rect.height, self.rect.width, padded.shape[1])))
+
+    def _tiles(self, name: str, matrix: np.ndarray, columns: list[np.ndarray], by_row: bool) -> View:
+        """Tiles (k, m) of a (d_out, d_in) matrix on every PE.
+
+        `by_row` False: inputs are the row's segment of the residual stream, outputs the column's; True: the other way round.
+        """
+        rows, cols = _index(self.rows), _index(columns)
+        padded = np.zeros((matrix.shape[0] + 1, matrix.shape[1] + 1), matrix.dtype)  # index -1 reads a zero
+        padded[:-1, :-1] = matrix
+        if by_row:
+            data = padded[rows[:, None, None, :], cols[None, :, :, None]]
+        else:
+            data = padded[cols[None, :, None, :], rows[:, None, :, None]]
+        return self.pe.array(name, data, self.storage)
+
+    def _gate_up(self, gate: np.ndarray, up: np.ndarray, hidden: list[np.ndarray]) -> View:
+        """Gate and up side by side: one GEMV gives (gate | up), each padded to the segment length."""
+        n = gate.shape[0]
+        index = _index(hidden)
+        both = np.concatenate([index, np.where(index < 0, -1, index + n)], axis=1)
+        return self._tiles("w_gate_up", np.concatenate([gate, up]), list(both), by_row=False)
+
+    def _take_in(self, x: View) -> None:
+        """Every PE sees the whole vector pass and keeps its row's segment."""
+        total = self.config.dim
+        skip = self.program.reg()
+        for r, segment in enumerate(self.rows):
+            pe = self.program.pes(self.rect.row(r))
+            before = int(segment[0]) if len(segment) else total
+            for what, n in ((skip, before), (x[: len(segment)], len(segment)), (skip, total - before - len(segment))):
+                if n:
+                    pe.mov(what, pe.recv(self.into), shape=n)
+        self.program.release(skip)
+
+    def _pass_on(self, x: View) -> None:
+        """The exit's column gathers its rows' segments northward, in order, and sends them on."""
+        after = 0
+        for r in reversed(range(self.rect.height)):
+            here = Rect(self.exit[0], self.rect.y + r, 1, 1)
+            pe = self.program.pes(here)
+            out = self.out if r == 0 else GATHER_COLORS[r % 2]
+            if r:
+                self.program.route(here, out, Port.RAMP, [Port.NORTH])
+            n = len(self.rows[r])
+            if n:
+                pe.mov(pe.send(out), x[:n])
+            if r < self.rect.height - 1:
+                below = GATHER_COLORS[(r + 1) % 2]
+                self.program.route(here, below, Port.SOUTH, [Port.RAMP])
+                if after:
+                    pe.mov(pe.send(out), pe.recv(below), shape=after)
+            after += n
+
+
+def _segments(total: int, parts: int) -> list[np.ndarray]:
+    """Indices 0..total-1 cut into `parts` segments of equal length, the last ones shorter or empty."""
+    size = ceil_div(total, parts)
+    return [np.arange(min(i * size, total), min((i + 1) * size, total)) for i in range(parts)]
+
+
+def _index(segments: list[np.ndarray]) -> np.ndarray:
+    """Segments as a matrix (parts, longest), -1 where padded."""
+    size = max(len(segment) for segment in segments)
+    return np.stack([np.pad(segment, (0, size - len(segment)), constant_values=-1) for segment in segments])
+
+
+def _pad(vector: np.ndarray, segments: list[np.ndarray]) -> np.ndarray:
+    return np.append(vector, np.zeros(1, vector.dtype))[_index(segments)]
+
+
+def _head_columns(n_kv: int, group: int, head_size: int, g: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Per column: indices of its q elements (group x part) and of its k (or v) elements (part)."""
+    part = head_size // g
+    q_of, k_of = [], []
+    for kv in range(n_kv):
+        for s in range(g):
+            inside = np.arange(s * part, (s + 1) * part)
+            q_of.append(np.concatenate([(kv * group + h) * head_size + inside for h in range(group)]))
+            k_of.append(kv * head_size + inside)
+    return q_of, k_of
