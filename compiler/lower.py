@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from wse.builder import Pes, ProgramBuilder
-from wse.compiler.model import Model
+from wse.compiler.model import Model, ModelConfig
 from wse.compiler.partition import Block, ceil_div
 from wse.compiler.place import Placement
 from wse.compiler.route import Net, entry_and_exit
@@ -62,7 +62,7 @@ class _Block:
         self.config = config = model.config
         self.into, self.out = into.color, out.color
         self.exit = (rect.x, rect.y)
-        self.rows = _segments(config.dim, rect.height)  # of the residual stream
+        self.rows = segments(config.dim, rect.height)  # of the residual stream
         self.slots = ceil_div(context, rect.height)
         spec = program.spec
         self.y_line = Line(rect, "y", best_root(spec, rect.height, len(self.rows[0])), Y_COLORS[:2], Y_COLORS[2])
@@ -84,8 +84,8 @@ class _Block:
             head_lines = [Line(columns, "x", g // 2, HEAD_COLORS[:2], HEAD_COLORS[2]) for columns in groups]
         for line in head_lines:
             route_line(program, line)
-        q_of, k_of = _head_columns(config.n_kv_heads, group, config.head_size, g)
-        hidden = _segments(config.hidden_dim, self.rect.width)
+        q_of, k_of = head_columns(config.n_kv_heads, group, config.head_size, g)
+        hidden = segments(config.hidden_dim, self.rect.width)
         x = pe.zeros("x", len(self.rows[0]))
         normed, delta = pe.zeros("normed", x.shape), pe.zeros("delta", x.shape)
         attn_norm = self._norm("attn_norm", w["attn_norm"])
@@ -134,7 +134,7 @@ class _Block:
     def final(self, again: Label, head: str) -> None:
         """Final norm, logits, and argmax (or the logits themselves) to the host."""
         config, pe, program = self.config, self.pe, self.program
-        vocab = _segments(config.vocab_size, self.rect.width)
+        vocab = segments(config.vocab_size, self.rect.width)
         x = pe.zeros("x", len(self.rows[0]))
         normed, scale = pe.zeros("normed", x.shape), pe.zeros("scale", 1)
         norm = self._norm("final_norm", self.model.weights["final_norm"])
@@ -288,23 +288,28 @@ class _Block:
             after += n
 
 
-def _segments(total: int, parts: int) -> list[np.ndarray]:
+def segments(total: int, parts: int) -> list[np.ndarray]:
     """Indices 0..total-1 cut into `parts` segments of equal length, the last ones shorter or empty."""
     size = ceil_div(total, parts)
     return [np.arange(min(i * size, total), min((i + 1) * size, total)) for i in range(parts)]
 
 
-def _index(segments: list[np.ndarray]) -> np.ndarray:
+def logits_row(spec: MachineSpec, config: ModelConfig, block: Block) -> int:
+    """The row of the final block on which the logits are summed."""
+    return best_root(spec, block.height, len(segments(config.dim, block.height)[0]))
+
+
+def _index(parts: list[np.ndarray]) -> np.ndarray:
     """Segments as a matrix (parts, longest), -1 where padded."""
-    size = max(len(segment) for segment in segments)
-    return np.stack([np.pad(segment, (0, size - len(segment)), constant_values=-1) for segment in segments])
+    size = max(len(part) for part in parts)
+    return np.stack([np.pad(part, (0, size - len(part)), constant_values=-1) for part in parts])
 
 
-def _pad(vector: np.ndarray, segments: list[np.ndarray]) -> np.ndarray:
-    return np.append(vector, np.zeros(1, vector.dtype))[_index(segments)]
+def _pad(vector: np.ndarray, parts: list[np.ndarray]) -> np.ndarray:
+    return np.append(vector, np.zeros(1, vector.dtype))[_index(parts)]
 
 
-def _head_columns(n_kv: int, group: int, head_size: int, g: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
+def head_columns(n_kv: int, group: int, head_size: int, g: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Per column: indices of its q elements (group x part) and of its k (or v) elements (part)."""
     part = head_size // g
     q_of, k_of = [], []

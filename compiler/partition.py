@@ -9,9 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from wse.compiler.model import ModelConfig
-from wse.kernels.collectives import broadcast_cycles, reduce_cycles
-
 from wse.errors import DoesNotFitError
+from wse.kernels.collectives import broadcast_cycles, reduce_cycles
 from wse.spec import MachineSpec
 
 CODE_BYTES = 4096  # kept free for a block's instructions; the linker checks the real size
@@ -50,7 +49,7 @@ def partition(config: ModelConfig, spec: MachineSpec, dtype: str, context: int) 
 
 
 def _best(name, shapes, bytes_of, cycles_of, spec):
-    """The shape of least predicted cycles times the square root of its PEs, among those that fit."""
+    """The shape of least predicted cycles times PEs among those that fit."""
     best, least = None, None
     for width, height, slices in shapes:
         need = bytes_of(width, height, slices)
@@ -58,7 +57,7 @@ def _best(name, shapes, bytes_of, cycles_of, spec):
             least = (need, width, height)
         if need + CODE_BYTES > spec.data_bytes or width > spec.width or height > spec.height:
             continue
-        cost = cycles_of(width, height, slices) * (width * height) ** 0.5
+        cost = cycles_of(width, height, slices) * width * height
         if best is None or cost < best[0]:
             best = (cost, (width, height, slices, need))
     if best is None:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from wse.compiler.partition import Block
-
 from wse.errors import ConfigError, DoesNotFitError
 from wse.files import write_text
 from wse.program import Rect

@@ -6,12 +6,13 @@ Nets that meet in a router get different colors: the conflict graph is colored.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import networkx as nx
-from wse.compiler.place import Placement
 
+from wse.compiler.place import Placement
 from wse.errors import DoesNotFitError
 from wse.isa import OPPOSITE, PORT_STEP, Port
 from wse.program import Rect
@@ -109,7 +110,7 @@ def _tree(
 ) -> dict[tuple[int, int], tuple[Port, frozenset[Port]]]:
     """Hops of a tree: a path, and further tx ports of PEs, each leading to a PE of the tree or off the mesh."""
     tx: dict[tuple[int, int], set[Port]] = {pe: set(ports) for pe, ports in extra.items()}
-    for a, b in zip(path, path[1:], strict=False):
+    for a, b in itertools.pairwise(path):
         step = (b[0] - a[0], b[1] - a[1])
         port = next(port for port, delta in PORT_STEP.items() if delta == step)
         tx.setdefault(a, set()).add(port)

@@ -6,10 +6,9 @@ c and all rows have a copy. Every function appends code for all PEs of the recta
 
 from __future__ import annotations
 
-from wse.kernels.collectives import Line, allreduce
-
 from wse.builder import Pes, ProgramBuilder
 from wse.isa import Op, Type
+from wse.kernels.collectives import Line, allreduce
 from wse.operands import Reg, View
 
 

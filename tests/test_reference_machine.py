@@ -61,10 +61,10 @@ def pipe(num_pes: int, **numbers: int) -> ProgramBuilder:
 
 
 @pytest.mark.parametrize("hop", [1, 2, 3])
-def test_hop(hop: int) -> None:
+@pytest.mark.parametrize("pe", [0, 1, 2])
+def test_hop(pe: int, hop: int) -> None:
     """Sent by the host in 0; each router sends it on `hop_cycles` after the one before; the host has it a hop later."""
-    for pe in range(3):
-        assert_first_in(hop * (pe + 1), pipe(3, hop_cycles=hop), lambda state, pe=pe: state["sent"][pe] == 1, **{"in": 1})
+    assert_first_in(hop * (pe + 1), pipe(3, hop_cycles=hop), lambda state: state["sent"][pe] == 1, **{"in": 1})
     machine = load(pipe(3, hop_cycles=hop), {"in": 1})
     assert machine.run({"out": 1}) == Status.DONE
     assert machine.cycles == machine.snapshot()["out_cycle:out"][0] == 4 * hop

@@ -59,11 +59,11 @@ class Statement:
 
 @dataclass
 class Run:
-    """What is fed before a run, and how it ends."""
+    """What is fed before a run, and how it ends: after at most `num_cycles` more cycles."""
 
     feeds: list[tuple[str, np.ndarray]]
     await_outputs: dict[str, int] | None
-    max_cycles: int
+    num_cycles: int
 
 
 @dataclass
@@ -516,15 +516,13 @@ class _Planner:
         """One run, or several: cut short, fed in between, waiting for outputs, and run on after the end."""
         runs: list[Run] = []
         left = {name: np.array(values, np.uint32) for name, values in self.fed.items()}
-        cycle = 0
         while self._chance(0.4):
-            cycle += self.random.randint(0, 60)
             feeds = []
             for name, values in left.items():
                 n = self.random.randint(0, len(values))
                 feeds.append((name, values[:n]))
                 left[name] = values[n:]
-            limit = cycle if self._chance(0.8) else LONGEST_RUN
+            limit = self.random.randint(0, 60) if self._chance(0.8) else LONGEST_RUN
             runs.append(Run(feeds, self._awaited() if self._chance(0.3) else None, limit))
         runs.append(Run(list(left.items()), self._awaited() if self._chance(0.6) else None, LONGEST_RUN))
         if self._chance(0.3):

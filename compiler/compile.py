@@ -1,0 +1,63 @@
+"""Compile: all stages in a row, from a model's name to a program, with every intermediate value kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from wse.compiler.graph import Graph, build_graph
+from wse.compiler.load import load_model
+from wse.compiler.lower import lower
+from wse.compiler.model import Model, quantize_storage
+from wse.compiler.partition import Block, partition
+from wse.compiler.place import Placement, place, read_placement
+from wse.compiler.route import Net, route
+from wse.errors import ConfigError
+from wse.program import Program
+from wse.spec import MachineSpec
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A model as it stands after every stage."""
+
+    spec: MachineSpec
+    model: Model  # as stored in SRAM
+    graph: Graph
+    blocks: tuple[Block, ...]
+    placement: Placement
+    nets: tuple[Net, ...]
+    program: Program
+    dtype: str
+    context: int
+    head: str
+
+
+def compile_model(
+    name: str,
+    spec: MachineSpec,
+    *,
+    dtype: str = "f16",
+    context: int | None = None,
+    mesh: tuple[int, int] | None = None,
+    placement_file: Path | None = None,
+    head: str = "greedy",
+) -> Compiled:
+    """Run every stage. `context` defaults to the model's own, at most 256; `head` is "greedy" or "logits".
+
+    Raises the `WseError` of the stage that refuses.
+    """
+    model = quantize_storage(load_model(name), dtype)
+    seq_len = model.config.seq_len
+    context = min(seq_len, 256) if context is None else context
+    if not 1 <= context <= seq_len:
+        raise ConfigError(f"context {context} is outside 1..{seq_len}, the positions '{model.name}' was made for")
+    blocks = partition(model.config, spec, dtype, context)
+    if placement_file is not None:
+        placement = read_placement(placement_file)
+    else:
+        placement = place(blocks, spec, mesh)
+    placement.verify(blocks)
+    nets = route(placement, spec.num_colors)
+    program = lower(model, spec, blocks, placement, nets, dtype, context, head)
+    return Compiled(spec, model, build_graph(model.config), blocks, placement, nets, program, dtype, context, head)
