@@ -459,10 +459,11 @@ def test_a_run_cut_short_continues_to_the_same_end(cut: int) -> None:
     assert all(np.array_equal(state, whole.snapshot()[name]) for name, state in parts.snapshot().items())
 
 
-def test_the_end_of_a_run_comes_before_its_limit() -> None:
+def test_the_limit_of_a_run_comes_before_its_end() -> None:
     machine = load(on_one_pe(lambda pe: pe.add(F0, F0, 1.0, shape=5)))
     assert machine.run(max_cycles=4) == Status.LIMIT
-    assert machine.run(max_cycles=5) == Status.DONE
+    assert machine.run(max_cycles=5) == Status.LIMIT
+    assert machine.run(max_cycles=6) == Status.DONE
     assert machine.cycles == 5
 
 

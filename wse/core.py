@@ -107,19 +107,17 @@ def catch_up(clock, code, core, thread, sram, sram_f32, sram_u16, regs, regs_f32
         stop = max(cycle, thread[th, Thread.BULK_START] + last // beats * period + (last % beats + 1) * cycles)
         core[k, Core.BUSY + thread[th, Thread.CLASS]] += began * cycles
         core[k, Core.LAST_CLASS] = thread[th, Thread.CLASS]
-        clock[Clock.LAST_ACTIVE] = max(clock[Clock.LAST_ACTIVE], min(stop, cycle) - 1)
+        clock[Clock.LAST_ACTIVE] = max(clock[Clock.LAST_ACTIVE], stop - 1)
     if stop > accounted:
         core[k, Core.STALL + Stall.OVERHEAD] += stop - accounted - began * cycles
         core[k, Core.ACCOUNTED] = stop
-    faulty = False
     if done > pos:
         held = thread[th, Thread.HELD]
         a_bits = thread[th, Thread.HELD_BITS] if held == 1 else thread[th, Thread.ADDR_A]
         b_bits = thread[th, Thread.HELD_BITS] if held == 2 else thread[th, Thread.ADDR_B]
-        _, faulty = run_elements(code, thread, sram, sram_f32, sram_u16, regs, regs_f32, k, th, pos, done, a_bits, b_bits)
+        run_elements(code, thread, sram, sram_f32, sram_u16, regs, regs_f32, k, th, pos, done, a_bits, b_bits)
         _count_elements(core, thread, k, th, done - pos)
         thread[th, Thread.POS] = done
-    return faulty
 
 
 @inline
@@ -157,32 +155,40 @@ def data_cycle(fifo, ring, thread, th):
 
 @inline
 def account(clock, code, fifo, ring, core, thread, sram, sram_f32, sram_u16, regs, regs_f32, k, cycle):
-    """Attribute the cycles since the last call, up to `cycle`, in which core k began no beat. Returns faulty."""
+    """Attribute the cycles since the last call, up to `cycle`, in which core k began no beat."""
     since = core[k, Core.ACCOUNTED]
     if since >= cycle:
-        return False
+        return
+    base = core[k, Core.THREAD]
+    for th in range(base, base + core[k, Core.NUM_THREADS]):
+        if thread[th, Thread.LIVE] and thread[th, Thread.BULK]:
+            catch_up(clock, code, core, thread, sram, sram_f32, sram_u16, regs, regs_f32, k, th, cycle)
+            return
+    core[k, Core.ACCOUNTED] = cycle
+    attribute(fifo, ring, core, thread, k, since, cycle, 1)
+
+
+@inline
+def attribute(fifo, ring, core, thread, k, since, cycle, sign):
+    """Add (sign 1) or take back (-1) the cycles since .. cycle - 1, without a beat, to the reasons of core k's stalls."""
     base = core[k, Core.THREAD]
     th = -1
     for i in range(core[k, Core.NUM_THREADS]):
         if thread[base + i, Thread.LIVE]:
-            if thread[base + i, Thread.BULK]:
-                return catch_up(clock, code, core, thread, sram, sram_f32, sram_u16, regs, regs_f32, k, base + i, cycle)
-            if th < 0:
-                th = base + i
-    core[k, Core.ACCOUNTED] = cycle
+            th = base + i
+            break
     if th != base and core[k, Core.RUNNING]:
         ready = min(cycle, core[k, Core.READY])
         if ready > since:
-            core[k, Core.STALL + Stall.OVERHEAD] += ready - since
+            core[k, Core.STALL + Stall.OVERHEAD] += sign * (ready - since)
             since = ready
     if th >= 0 and since < cycle:
         upto = min(cycle, max(since, thread[th, Thread.NEXT]))
-        core[k, Core.STALL + Stall.OVERHEAD] += upto - since
+        core[k, Core.STALL + Stall.OVERHEAD] += sign * (upto - since)
         if upto < cycle:
             ready = min(cycle, max(upto, data_cycle(fifo, ring, thread, th)))
-            core[k, Core.STALL + Stall.DATA] += ready - upto
-            core[k, Core.STALL + Stall.ROOM] += cycle - ready
-    return False
+            core[k, Core.STALL + Stall.DATA] += sign * (ready - upto)
+            core[k, Core.STALL + Stall.ROOM] += sign * (cycle - ready)
 
 
 @leaf
@@ -276,7 +282,8 @@ def issue(clock, rate, code, op_class, flops, chan, core, thread, regs, num_chan
     thread[th, Thread.NEXT] = cycle + rate[Rate.ISSUE] - 1 + thread[th, Thread.GAP] if num else cycle + rate[Rate.ISSUE]
     core[k, Core.LIVE] += 1
     core[k, Core.INSTRUCTIONS] += 1
-    clock[Clock.LAST_ACTIVE] = max(clock[Clock.LAST_ACTIVE], cycle)
+    under_way = cycle + rate[Rate.ISSUE] - 1 if code[i, Col.THREAD] else cycle
+    clock[Clock.LAST_ACTIVE] = max(clock[Clock.LAST_ACTIVE], under_way, thread[th, Thread.NEXT] - 1)
     return ok_d and ok_a and ok_b
 
 
@@ -397,7 +404,7 @@ def _step_main(clock, rate, code, op_class, flops, task_entry, chan, core, threa
 
 
 @inline
-def _begin_bulk(core, thread, k, th, cycle):
+def _begin_bulk(code, core, thread, k, th, cycle):
     """Start a bulk at the beat at hand if nobody can meet the operation before its end; returns whether it did."""
     pos = thread[th, Thread.POS]
     step = thread[th, Thread.STEP]
@@ -408,6 +415,9 @@ def _begin_bulk(core, thread, k, th, cycle):
         return False
     if th != core[k, Core.THREAD] and (core[k, Core.RUNNING] or core[k, Core.ACTIVE]):
         return False
+    i = thread[th, Thread.ROW]
+    if code[i, Col.TYPE] == Type.I32 and (code[i, Col.OP] == Op.DIV or code[i, Col.OP] == Op.MOD):
+        return False  # a division by zero must be seen in its cycle
     end = pos + step if held else thread[th, Thread.NUM]
     lanes = thread[th, Thread.LANES]
     if end - pos <= lanes:
@@ -456,7 +466,7 @@ def _beat(
         b_bits = thread[th, Thread.HELD_BITS]
     elif f >= 0:
         b_bits = _take(fifo, ring, event, wheel, clock, num_channels, num_cores, f, cycle)
-    if _begin_bulk(core, thread, k, th, cycle):
+    if _begin_bulk(code, core, thread, k, th, cycle):
         return
     cycles = thread[th, Thread.CYCLES]
     count = min(thread[th, Thread.LANES], step - in_step)
@@ -484,6 +494,7 @@ def _beat(
     elif in_step + count == step:
         thread[th, Thread.IN_STEP] = 0
         thread[th, Thread.NEXT] += thread[th, Thread.GAP]
+        clock[Clock.LAST_ACTIVE] = max(clock[Clock.LAST_ACTIVE], thread[th, Thread.NEXT] - 1)
 
 
 @inline
@@ -523,19 +534,18 @@ def step_core(
     sram, sram_f32, sram_u16, regs, regs_f32, num_channels, num_cores, k, cycle,
 ):  # fmt: skip
     """Everything core k does in `cycle`, and when to look at it next."""
-    faulty = account(clock, code, fifo, ring, core, thread, sram, sram_f32, sram_u16, regs, regs_f32, k, cycle)
+    account(clock, code, fifo, ring, core, thread, sram, sram_f32, sram_u16, regs, regs_f32, k, cycle)
     base = core[k, Core.THREAD]
     num = core[k, Core.NUM_THREADS]
     for th in range(base, base + num):
         if thread[th, Thread.LIVE] and thread[th, Thread.NEXT] <= cycle:
             if thread[th, Thread.BULK]:
                 thread[th, Thread.BULK] = 0
-                if faulty:
-                    _fault(clock, Fault.DIVIDE_BY_ZERO, k, thread[th, Thread.ROW], cycle)
                 if thread[th, Thread.POS] == thread[th, Thread.NUM]:
                     thread[th, Thread.ENDING] = 1
                 else:
                     thread[th, Thread.NEXT] = cycle + thread[th, Thread.GAP]
+                    clock[Clock.LAST_ACTIVE] = max(clock[Clock.LAST_ACTIVE], thread[th, Thread.NEXT] - 1)
             if thread[th, Thread.ENDING]:
                 _finish(code, core, thread, k, th, cycle)
     if not thread[base, Thread.LIVE]:

@@ -8,10 +8,10 @@ before, and what is sent arrives later.
 from __future__ import annotations
 
 from wse._jit import kernel
-from wse.core import account, step_core
+from wse.core import account, attribute, step_core
 from wse.events import collect, schedule
 from wse.fabric import arbitrate, no_wavelet, note_contender, stream_in, try_send
-from wse.isa import Fault, Stall, Status
+from wse.isa import Fault, Status
 from wse.state import NEVER, WHEEL_SLOTS, Chan, Clock, Core, Rate, State
 
 
@@ -39,15 +39,18 @@ def run(state: State, limit: int) -> int:
         if cycle >= clock[Clock.STOP_AT]:
             status = Status.DONE
             break
+        if cycle >= limit:
+            status = Status.LIMIT
+            break
         if not awaited and clock[Clock.ALIVE] == 0:
             status = Status.DONE
             break
         if clock[Clock.PENDING] == 0 and clock[Clock.STOP_AT] == NEVER:
             cycle = max(clock[Clock.NOW], clock[Clock.LAST_ACTIVE] + 1)
             status = Status.DEADLOCK
-            break
-        if cycle >= limit:
-            status = Status.LIMIT
+            if cycle >= limit:
+                cycle = limit
+                status = Status.LIMIT
             break
         if clock[Clock.SINK_FULL]:
             break
@@ -90,9 +93,9 @@ def run(state: State, limit: int) -> int:
     clock[Clock.STATUS] = status
     if status != Status.RUNNING:
         for k in range(num_cores):
-            beyond = core[k, Core.ACCOUNTED] - cycle
-            if status == Status.DEADLOCK and beyond > 0:  # an instruction was being issued that then never began
-                core[k, Core.STALL + Stall.OVERHEAD] -= beyond
+            accounted = core[k, Core.ACCOUNTED]
+            if status == Status.DEADLOCK and accounted > cycle:  # looked at again after the last time anything was done
+                attribute(fifo, ring, core, thread, k, cycle, accounted, -1)
                 core[k, Core.ACCOUNTED] = cycle
             account(clock, code, fifo, ring, core, thread, sram, sram_f32, sram_u16, regs, regs_f32, k, cycle)
     return status

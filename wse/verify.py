@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from wse.errors import ProgramError
-from wse.isa import OPPOSITE, PORT_STEP, Col, Kind, Op, Operand, Port
+from wse.isa import OPPOSITE, PORT_STEP, Col, Done, Kind, Op, Operand, Port
 from wse.program import Program
 
 
@@ -82,6 +82,11 @@ def _verify_code(program: Program) -> None:
         members = program.core_pe[program.core_class == index]
         seen: set[tuple[Kind, int]] = set()
         for row in _rows(program, cls.task_entry):
+            task = int(row[Col.TASK])
+            activates = row[Col.OP] == Op.ACTIVATE or row[Col.DONE] == Done.ACTIVATE
+            if activates and (task >= len(cls.task_entry) or cls.task_entry[task] < 0):
+                line = program.source_lines[row[Col.LINE]]
+                raise ProgramError(f"PE {_xy(program, members[0])} activates task {task}, which has no code there", notes=[line])
             for operand in (Col.D, Col.A, Col.B):
                 kind, base = Kind(row[operand + Operand.KIND]), int(row[operand + Operand.BASE])
                 if kind < Kind.FABRIC_IN or (kind, base) in seen:

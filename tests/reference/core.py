@@ -189,7 +189,8 @@ class Core:
             self.busy[self.beat_class] += 1
         else:
             self._count_stall(t)
-        return issued or working or t < self.control_ends
+        starting = any(operation and t < operation.ready for operation in self.threads)
+        return issued or working or starting or t < self.next_issue
 
     def complete(self, t: int) -> None:
         """End the operations whose last cycle was t."""

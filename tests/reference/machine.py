@@ -56,13 +56,14 @@ class ReferenceMachine:
                 core.pick(self.cycles)
             if self.fault:
                 return Status.FAULT
-            if self._is_over(targets):
+            at_limit = max_cycles is not None and self.cycles >= max_cycles
+            if self._is_over(targets) and (targets or not at_limit):  # the limit comes first, but awaited outputs have arrived
                 return Status.DONE
             if self.cycles - self._quiet_from > self._longest_wait:
                 self._rewind_to_quiet()
                 return Status.DEADLOCK
-            if max_cycles is not None and self.cycles >= max_cycles:
-                if self._is_dead(targets):
+            if at_limit:
+                if self._quiet_from < self.cycles and self._is_dead(targets):
                     self._rewind_to_quiet()
                     return Status.DEADLOCK
                 return Status.LIMIT
