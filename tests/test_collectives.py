@@ -49,20 +49,18 @@ def test_broadcast_takes_exactly_the_published_cycles(length, num):
 
 
 @pytest.mark.parametrize("num", SIZES)
-@pytest.mark.parametrize("length", LENGTHS)
+@pytest.mark.parametrize("length", range(2, 10))
 def test_star_reduce_is_within_a_cycle_of_the_published_count(length, num):
-    """Every PE sends to the first on one color each way round: B (P - 1) + 2T + 1."""
+    """B (P - 1) + 2T + 1, a microthread of the root for each sender: up to 9 PEs. More want one color that switches between senders."""
     program = ProgramBuilder(SPEC, length, 1)
     data = np.random.default_rng(0).standard_normal((1, length, num)).astype(np.float32)
     value = program.pes(Rect(0, 0, length, 1)).array("v", data)
-    # one color cannot merge senders, so each takes its turn on the color its neighbour forwards through the router
     colors = star_routes(program, length)
+    root = program.pes(Rect(0, 0, 1, 1))
     for x in range(1, length):
         pe = program.pes(Rect(x, 0, 1, 1))
         pe.mov(pe.send(colors[x]), value)
-    root = program.pes(Rect(0, 0, 1, 1))
-    for x in range(1, length):
-        root.add(value, root.recv(colors[x]), value)
+        root.add(value, root.recv(colors[x]), value, thread=x)
     machine = Machine(program.link())
     machine.check(machine.run())
     assert abs(machine.cycles - (num * (length - 1) + 2 * T + 1)) <= 1
@@ -71,8 +69,6 @@ def test_star_reduce_is_within_a_cycle_of_the_published_count(length, num):
 
 def star_routes(program, length):
     """A color of its own for each sender, straight west to the first PE."""
-    if length - 1 > SPEC.num_colors:
-        pytest.skip("more senders than colors")
     for x in range(1, length):
         color = x - 1
         program.route(Rect(x, 0, 1, 1), color, Port.RAMP, [Port.WEST])

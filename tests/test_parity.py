@@ -38,7 +38,8 @@ def differences(case: Case) -> list[str]:
         limit = reference.cycles + run.num_cycles
         statuses = [Status(machine.run(run.await_outputs, limit)) for machine in (engine, reference)]
         if set(statuses) == {Status.LIMIT, Status.DEADLOCK}:  # the limit fell between the end of all activity and its detection
-            statuses = [Status(machine.run(run.await_outputs, limit + 1000)) for machine in (engine, reference)]
+            later = [Status(machine.run(run.await_outputs, limit + 1000)) for machine in (engine, reference)]
+            return [] if later == [Status.DEADLOCK] * 2 else [f"status after run {number}: {statuses}, then {later}"]
         found = [
             f"{what} after run {number}: engine {mine}, reference {wanted}"
             for what, mine, wanted in (
