@@ -6,6 +6,7 @@ its KV groups, each cut into `slices` of the head size; its rows are as many as 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from wse.compiler.model import ModelConfig
@@ -13,6 +14,7 @@ from wse.errors import DoesNotFitError
 from wse.kernels.collectives import broadcast_cycles, reduce_cycles
 from wse.spec import MachineSpec
 
+Shape = tuple[int, int, int]  # width, height, slices
 CODE_BYTES = 4096  # kept free for a block's instructions; the linker checks the real size
 
 
@@ -48,13 +50,15 @@ def partition(config: ModelConfig, spec: MachineSpec, dtype: str, context: int) 
     return (*blocks, Block("final", None, *final))
 
 
-def _best(name, shapes, bytes_of, cycles_of, spec):
+def _best(
+    name: str, shapes: Iterable[Shape], bytes_of: Callable[..., int], cycles_of: Callable[..., float], spec: MachineSpec
+) -> tuple[int, int, int, int]:
     """The shape of least predicted cycles times PEs among those that fit."""
-    best, least = None, None
+    best: tuple[float, tuple[int, int, int, int]] | None = None
+    least = (1 << 62, 0, 0)
     for width, height, slices in shapes:
         need = bytes_of(width, height, slices)
-        if least is None or need < least[0]:
-            least = (need, width, height)
+        least = min(least, (need, width, height))
         if need + CODE_BYTES > spec.data_bytes or width > spec.width or height > spec.height:
             continue
         cost = cycles_of(width, height, slices) * width * height
@@ -69,14 +73,14 @@ def _best(name, shapes, bytes_of, cycles_of, spec):
     return best[1]
 
 
-def _layer_shapes(config: ModelConfig):
+def _layer_shapes(config: ModelConfig) -> Iterator[Shape]:
     for slices in range(1, config.head_size // 2 + 1):
         if config.head_size % (2 * slices) == 0:
             for height in range(1, min(config.dim, 256) + 1):
                 yield config.n_kv_heads * slices, height, slices
 
 
-def _final_shapes(config: ModelConfig):
+def _final_shapes(config: ModelConfig) -> Iterator[Shape]:
     for height in range(1, min(config.dim, 128) + 1):
         for width in sorted({max(1, round(height * r)) for r in (0.5, 0.75, 1, 1.25, 1.5, 2)}):
             if width <= config.vocab_size:

@@ -249,11 +249,9 @@ def _channels(builder: ProgramBuilder) -> tuple[np.ndarray, np.ndarray, np.ndarr
     if not pes:
         empty = np.zeros(0, np.int64)
         return empty, empty, empty, empty
-    pe, color = np.concatenate(pes), np.concatenate(colors)
-    order = np.lexsort((color, pe))
-    columns = (pe, color, np.concatenate(rxs), np.concatenate(txs))
-    pe, color, rx, tx = (column[order].astype(np.int64) for column in columns)
-    return pe, color, rx, tx
+    columns = [np.concatenate(parts).astype(np.int64) for parts in (pes, colors, rxs, txs)]
+    order = np.lexsort((columns[1], columns[0]))
+    return columns[0][order], columns[1][order], columns[2][order], columns[3][order]
 
 
 def _overflow(

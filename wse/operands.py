@@ -10,8 +10,6 @@ import numpy as np
 from wse.errors import ProgramError
 from wse.isa import MAX_DIMS, Type
 
-Extent = "int | Reg"
-
 
 @dataclass(frozen=True)
 class Reg:

@@ -40,12 +40,12 @@ def _verify_routes(program: Program) -> None:
     inputs = {(port.pe, port.color, port.port) for port in program.host_in}
     outputs = {(port.pe, port.color, port.port) for port in program.host_out}
     for ports, found, what in ((program.host_in, rx, "rx"), (program.host_out, tx, "tx")):
-        for port in ports:
-            at = np.flatnonzero(key == port.pe * num_colors + port.color)
-            there = len(at) and (found[at[0]] == port.port if what == "rx" else found[at[0]] >> port.port & 1)
+        for end in ports:
+            at = np.flatnonzero(key == end.pe * num_colors + end.color)
+            there = len(at) and (found[at[0]] == end.port if what == "rx" else found[at[0]] >> end.port & 1)
             if not there:
-                where = f"{what} {port.port.name} at PE {_xy(program, port.pe)}"
-                raise ProgramError(f"host port '{port.name}': color {port.color} has no {where}")
+                where = f"{what} {end..name} at PE {_xy(program, end.pe)}"
+                raise ProgramError(f"host port '{end.name}': color {end.color} has no {where}")
     for port, (dx, dy) in PORT_STEP.items():
         for selected, what in ((tx >> port & 1 == 1, "tx"), (rx == port, "rx")):
             at = np.flatnonzero(selected)
