@@ -44,7 +44,7 @@ def _verify_routes(program: Program) -> None:
             at = np.flatnonzero(key == end.pe * num_colors + end.color)
             there = len(at) and (found[at[0]] == end.port if what == "rx" else found[at[0]] >> end.port & 1)
             if not there:
-                where = f"{what} {end..name} at PE {_xy(program, end.pe)}"
+                where = f"{what} {end.port.name} at PE {_xy(program, end.pe)}"
                 raise ProgramError(f"host port '{end.name}': color {end.color} has no {where}")
     for port, (dx, dy) in PORT_STEP.items():
         for selected, what in ((tx >> port & 1 == 1, "tx"), (rx == port, "rx")):
