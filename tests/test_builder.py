@@ -1,0 +1,104 @@
+"""What the builder, the linker and verify() refuse, each naming the place; and the README's own example."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from wse.builder import ProgramBuilder
+from wse.errors import DoesNotFitError, ProgramError
+from wse.isa import Port, Type
+from wse.machine import Machine
+from wse.program import Rect
+from wse.spec import load_spec
+
+SPEC = load_spec("wse2")
+ALL = Rect(0, 0, 3, 2)
+
+
+def builder():
+    return ProgramBuilder(SPEC, 3, 2)
+
+
+def test_code_is_shared_by_rectangles_and_data_is_per_pe():
+    program = builder()
+    pe = program.pes(ALL)
+    a = pe.array("a", np.arange(6).reshape(2, 3, 1))
+    pe.add(a, a, 1.0)
+    program.pes(Rect(2, 0, 1, 2)).mul(a, a, 10.0)
+    linked = program.link()
+    machine = Machine(linked)
+    machine.check(machine.run())
+    assert len(linked.classes) == 2
+    assert [[machine.read(x, y, "a")[0] for x in range(3)] for y in range(2)] == [[1, 2, 30], [4, 5, 60]]
+
+
+def test_an_array_too_large_is_refused_with_each_buffer_and_what_would_help():
+    program = builder()
+    program.pes(ALL).zeros("big", 12000)
+    program.pes(ALL).zeros("small", 10)
+    with pytest.raises(DoesNotFitError) as error:
+        program.link()
+    assert "big" in error.value.render() and "B more than" in error.value.message and error.value.help
+
+
+def test_two_routes_for_a_color_are_refused():
+    program = builder()
+    program.route(Rect(0, 0, 1, 1), 3, Port.RAMP, [Port.EAST])
+    with pytest.raises(ProgramError, match=r"color 3 already has another route at PE \(0,0\)"):
+        program.route(ALL, 3, Port.WEST, [Port.RAMP])
+
+
+@pytest.mark.parametrize(
+    ("write", "words"),
+    [
+        (lambda p: p.pes(ALL).mov(p.pes(ALL).send(1), p.pes(ALL).zeros("a", 4)), "sends color 1"),
+        (lambda p: p.pes(ALL).mov(p.pes(ALL).zeros("a", 4), p.pes(ALL).recv(1)), "receives color 1"),
+        (lambda p: p.route(Rect(2, 0, 1, 1), 1, Port.RAMP, [Port.EAST]), "leads off the mesh"),
+        (lambda p: (p.pes(ALL).mov(p.reg(), 1.0), p.route(Rect(0, 0, 1, 1), 1, Port.RAMP, [Port.EAST])), "neighbour"),
+        (lambda p: p.pes(ALL).activate(1), "activates task 1"),
+    ],
+)
+def test_verify_names_what_breaks_a_rule(write, words):
+    program = builder()
+    write(program)
+    with pytest.raises(ProgramError, match=words):
+        Machine(program.link())
+
+
+@pytest.mark.parametrize(
+    ("write", "words"),
+    [
+        (lambda pe: pe.add(pe.zeros("a", 3), pe.zeros("b", 4), 1.0), "broadcast"),
+        (lambda pe: pe.mod(pe.zeros("a", 3), pe.zeros("b", 3), 2), "i32"),
+        (lambda pe: pe.fmac(pe.send(1), pe.zeros("b", 3), 2.0), "accumulates"),
+        (lambda pe: pe.fmac(pe.zeros("a", 3), pe.zeros("b", 3), pe.recv(1, held=True)), "mapped"),
+        (lambda pe: pe.zeros("a", 3)[5], "outside axis"),
+        (lambda pe: pe.array("a", np.zeros((1, 1, 3))), "begin with"),
+        (lambda pe: pe.mov(pe.zeros("a", 3, Type.I32), 1.0, thread=9), "microthread"),
+    ],
+)
+def test_impossible_operands_are_refused_where_they_are_written(write, words):
+    with pytest.raises(ProgramError, match=words):
+        write(builder().pes(ALL))
+
+
+def test_a_deadlock_says_who_waits_for_what():
+    program = builder()
+    program.route(Rect(0, 0, 1, 1), 5, Port.RAMP, [Port.EAST])
+    program.route(Rect(1, 0, 1, 1), 5, Port.WEST, [Port.RAMP])
+    sender, receiver = program.pes(Rect(0, 0, 1, 1)), program.pes(Rect(1, 0, 1, 1))
+    sender.mov(sender.send(5), sender.zeros("a", 3))
+    receiver.mov(receiver.zeros("b", 4), receiver.recv(5))
+    machine = Machine(program.link())
+    with pytest.raises(Exception, match="nothing can move") as error:
+        machine.check(machine.run())
+    assert error.value.exit_code == 4
+    assert any("PE (1,0)" in note and "color 5" in note and "element 3 of 4" in note for note in error.value.notes)
+
+
+def test_the_example_in_the_readme_runs(capsys):
+    text = (Path(__file__).parent.parent / "README.md").read_text()
+    exec(re.search(r"```python\n(.*?)```", text, re.S).group(1), {})
+    assert "cycles" in capsys.readouterr().out

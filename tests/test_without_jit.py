@@ -1,0 +1,48 @@
+"""With NUMBA_DISABLE_JIT=1 the engine leaves the same state, bit for bit."""
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+SEEDS = range(12)
+
+
+def digests():
+    """A hash per seed of everything random programs leave behind; NaNs count as one."""
+    import numpy as np
+    from reference.programs import random_case
+
+    from wse.machine import Machine
+
+    result = []
+    for seed in SEEDS:
+        case = random_case(seed)
+        machine = Machine(case.program)
+        digest = hashlib.sha256()
+        for run in case.runs:
+            for name, values in run.feeds:
+                machine.feed(name, values)
+            status = machine.run(run.await_outputs, machine.cycles + min(run.num_cycles, 400))
+            digest.update(f"{int(status)} {machine.cycles}".encode())
+        for name, values in sorted(machine.snapshot().items()):
+            plain = values
+            if values.dtype.itemsize == 4:
+                plain = np.where(np.isnan(values.view(np.float32)), 0x7FC00000, values.view(np.uint32))
+            digest.update(name.encode() + plain.astype(np.int64).tobytes())
+        result.append(digest.hexdigest())
+    return result
+
+
+def test_the_engine_gives_the_same_state_without_jit():
+    def run(**environment):
+        code = "from test_without_jit import digests; print(digests())"
+        path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+        done = subprocess.run(
+            [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": path, **environment}, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert run(NUMBA_DISABLE_JIT="1") == run()
