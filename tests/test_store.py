@@ -1,0 +1,32 @@
+"""A saved program comes back equal and runs alike; a damaged file is refused."""
+
+import numpy as np
+import pytest
+from reference.programs import random_case
+
+from wse.errors import ConfigError
+from wse.machine import Machine
+from wse.store import content_hash, load, save
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_program_survives_the_file(seed, tmp_path):
+    program = random_case(seed).program
+    save(program, tmp_path / "p.npz")
+    again = load(tmp_path / "p.npz")
+    assert content_hash(again) == content_hash(program)
+    first, second = Machine(program), Machine(again)
+    assert first.run(max_cycles=500) == second.run(max_cycles=500)
+    assert all(np.array_equal(state, second.snapshot()[name]) for name, state in first.snapshot().items())
+
+
+def test_a_damaged_file_is_refused(tmp_path):
+    path = tmp_path / "p.npz"
+    save(random_case(1).program, path)
+    whole = path.read_bytes()
+    for damaged in (b"", whole[: len(whole) // 2], b"x" * 100):
+        path.write_bytes(damaged)
+        with pytest.raises(ConfigError, match=r"p\.npz"):
+            load(path)
+    with pytest.raises(ConfigError, match="cannot read"):
+        load(tmp_path / "missing.npz")
