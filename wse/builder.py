@@ -39,11 +39,10 @@ from wse.isa import (
 )
 from wse.link import Array, Fragment, Label, link
 from wse.operands import Recv, Reg, Send, View, broadcast_strides, common_shape, contiguous
-from wse.program import HostPort, Program, Rect
+from wse.program import NUMPY_TYPE, HostPort, Program, Rect
 from wse.spec import MachineSpec
 
 MAIN_TASK = 0
-NUMPY_TYPE = {Type.F32: np.float32, Type.I32: np.int32, Type.F16: np.float16}
 
 
 @dataclass

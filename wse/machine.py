@@ -10,11 +10,9 @@ import numpy as np
 from wse import engine
 from wse.errors import DeadlockError, FaultError, ProgramError, nearest
 from wse.isa import Col, Fault, OpClass, Stall, Status, Type
-from wse.program import Program
-from wse.state import NEVER, Chan, Clock, Core, Fifo, Sink, Source, Thread, channel_index, load_state
+from wse.program import NUMPY_TYPE, Program
+from wse.state import NEVER, Chan, Clock, Core, Fifo, Sink, Source, Thread, load_state
 from wse.verify import verify
-
-NUMPY_TYPE = {Type.F32: np.float32, Type.I32: np.int32, Type.F16: np.float16}
 
 
 @dataclass(frozen=True)
@@ -239,8 +237,3 @@ class Machine:
                 clock[Clock.AWAITING] += 1
         if await_outputs and not clock[Clock.AWAITING]:
             clock[Clock.STOP_AT] = stop_at
-
-
-def channel_of(program: Program, x: int, y: int, color: int) -> int:
-    """Index of the channel of `color` at PE (x, y) in the counters, or -1."""
-    return channel_index(program, y * program.width + x, color)

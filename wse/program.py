@@ -13,6 +13,8 @@ import numpy as np
 from wse.isa import Port, Type
 from wse.spec import MachineSpec
 
+NUMPY_TYPE = {Type.F32: np.float32, Type.I32: np.int32, Type.F16: np.float16}
+
 
 @dataclass(frozen=True)
 class Rect:

@@ -6,8 +6,6 @@ import dataclasses
 import hashlib
 import io
 import json
-import os
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from wse.errors import ConfigError
+from wse.files import write_bytes
 from wse.isa import Port, Type
 from wse.program import CodeClass, HostPort, Program, Symbol
 from wse.spec import MachineSpec
@@ -34,18 +33,10 @@ def content_hash(program: Program) -> str:
 def save(program: Program, path: Path) -> None:
     """Write `program` to `path`, whole or not at all. Raises `ConfigError`."""
     header = {"schema": SCHEMA, "hash": content_hash(program), **_header(program)}
-    try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    except OSError as error:
-        raise ConfigError(f"cannot write {path}: {error.strerror}") from None
-    try:
-        with os.fdopen(handle, "wb") as file:
-            text = np.frombuffer(json.dumps(header).encode(), np.uint8)
-            np.savez_compressed(file, header=text, **{name: getattr(program, name) for name in _ARRAYS})
-        os.replace(name, path)
-    except OSError as error:
-        os.unlink(name)
-        raise ConfigError(f"cannot write {path}: {error.strerror}") from None
+    text = np.frombuffer(json.dumps(header).encode(), np.uint8)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, header=text, **{name: getattr(program, name) for name in _ARRAYS})
+    write_bytes(path, buffer.getvalue())
 
 
 def load(path: Path) -> Program:
