@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from wse.compiler.compile import Compiled
+from wse.compiler.cost import Part
 from wse.compiler.lower import head_columns, logits_row, segments
 from wse.compiler.reference import Reference
 from wse.machine import Machine
@@ -62,28 +63,25 @@ def _outputs(compiled: Compiled, i: int) -> list[tuple[str, str, list[np.ndarray
     """(op, array, element indices per row or column, whether it lies along y) of block i."""
     config, block = compiled.model.config, compiled.blocks[i]
     rows = segments(config.dim, block.height)
-    if block.layer is None:
+    if block.part is Part.FINAL:
         return [("final_norm", "normed", rows, True), ("logits", "logits", segments(config.vocab_size, block.width), False)]
-    q_of, k_of = head_columns(config.n_kv_heads, config.n_heads // config.n_kv_heads, config.head_size, block.slices)
-    qkv = [
-        np.concatenate([q, config.q_dim + k, config.q_dim + config.kv_dim + k]) for q, k in zip(q_of, k_of, strict=True)
-    ]
-    hidden = segments(config.hidden_dim, block.width)
-    size = len(hidden[0])
-    both = []
-    for segment in hidden:
-        padded = np.pad(segment, (0, size - len(segment)), constant_values=-1)
-        both.append(np.concatenate([padded, np.where(padded < 0, -1, padded + config.hidden_dim)]))
-    name = f"L{block.layer}."
-    return [
-        (name + "rope", "qkv", qkv, False),
-        (name + "attention", "attended", q_of, False),
-        (name + "ffn_norm", "normed", rows, True),
-        (name + "gate_up", "gate_up", both, False),
-        (name + "swiglu", "act", hidden, False),
-        (name + "down", "delta", rows, True),
-        (name + "ffn_residual", "x", rows, True),
-    ]
+    outputs: list[tuple[str, str, list[np.ndarray], bool]] = []
+    if block.part is not Part.FEED_FORWARD:
+        q_of, k_of = head_columns(config.n_kv_heads, config.n_heads // config.n_kv_heads, config.head_size, block.slices)
+        qkv = [np.concatenate([q, config.q_dim + k, config.q_dim + config.kv_dim + k]) for q, k in zip(q_of, k_of, strict=True)]
+        outputs += [("rope", "qkv", qkv, False), ("attention", "attended", q_of, False)]
+    if block.part is Part.ATTENTION:
+        outputs += [("attn_out", "delta", rows, True), ("attn_residual", "x", rows, True)]
+    else:
+        hidden = segments(config.hidden_dim, block.width)
+        size = len(hidden[0])
+        both = []
+        for segment in hidden:
+            padded = np.pad(segment, (0, size - len(segment)), constant_values=-1)
+            both.append(np.concatenate([padded, np.where(padded < 0, -1, padded + config.hidden_dim)]))
+        outputs += [("ffn_norm", "normed", rows, True), ("gate_up", "gate_up", both, False), ("swiglu", "act", hidden, False)]
+        outputs += [("down", "delta", rows, True), ("ffn_residual", "x", rows, True)]
+    return [(f"L{block.layer}.{op}", array, index, along_y) for op, array, index, along_y in outputs]
 
 
 def new_reference(compiled: Compiled) -> Reference:

@@ -1,18 +1,24 @@
 """Lower: from a placed and routed model to the program a wafer is loaded with.
 
-Every block loops for ever over: take the vector in, do the layer, pass the vector on. A PE's tile of
+Every block loops for ever over: take the vector in, do the layer (or half of it), pass the vector on. A PE's tile of
 a weight matrix is stored input-major, (k, m), so that a GEMV is one multiply-accumulate of length m per input.
 """
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
+
 import numpy as np
 
 from wse.builder import Pes, ProgramBuilder
+from wse.compiler.cost import Part, ceil_div
 from wse.compiler.model import Model, ModelConfig
-from wse.compiler.partition import Block, ceil_div
+from wse.compiler.nets import ASIDE, STACKED, TRUNK
+from wse.compiler.partition import Block
 from wse.compiler.place import Placement
-from wse.compiler.route import Net, entry_and_exit
+from wse.compiler.route import Net
 from wse.isa import Op, Port, Type
 from wse.kernels.collectives import Line, best_root, reduce, route_line
 from wse.kernels.transformer import append_cache, attend, gemv, rmsnorm, rope, swiglu
@@ -22,6 +28,7 @@ from wse.program import Program, Rect
 from wse.spec import MachineSpec
 
 Y_COLORS, X_COLORS, HEAD_COLORS, GATHER_COLORS = (0, 1, 2), (3, 4, 5), (6, 7, 8), (9, 10)
+SPREAD_COLOR = 11  # along a row, from the PE at which its segment arrives; the nets' colors follow
 TOKENS_IN, RESULTS_OUT = "embedding", "result"
 
 
@@ -34,21 +41,19 @@ def lower(
     Raises `DoesNotFitError` when a PE's SRAM is too small.
     """
     program = ProgramBuilder(spec, placement.width, placement.height)
-    for net in nets:
-        for (x, y), (rx, tx) in net.hops.items():
-            program.route(Rect(x, y, 1, 1), net.color, rx, tx)
+    for lane in (lane for net in nets for lane in net.lanes):
+        for (x, y), (rx, tx) in lane.hops.items():
+            program.route(Rect(x, y, 1, 1), lane.color, rx, tx)
     again = program.label("next token")
     storage = {"f16": Type.F16, "f32": Type.F32}[dtype]
     for i, (block, rect) in enumerate(zip(blocks, placement.rects, strict=True)):
         lowering = _Block(program, model, rect, block, storage, context, nets[i], nets[i + 1])
-        (_, _), lowering.exit = entry_and_exit(placement, i)
-        if block.layer is None:
+        if block.part is Part.FINAL:
             lowering.final(again, head)
         else:
-            lowering.layer(again, block.layer)
-    (x, y), _ = entry_and_exit(placement, 0)
-    program.input(TOKENS_IN, 0, y, nets[0].color, Port.WEST)
-    program.output(RESULTS_OUT, placement.width - 1, entry_and_exit(placement, len(blocks) - 1)[1][1], nets[-1].color, Port.EAST)
+            lowering.layer(again)
+    program.input(TOKENS_IN, *nets[0].exits[0], nets[0].lanes[0].color, Port.WEST)
+    program.output(RESULTS_OUT, placement.width - 1, nets[-1].exits[0][1], nets[-1].lanes[0].color, Port.EAST)
     return program.link(model=model.name, dtype=dtype, context=str(context), head=head)
 
 
@@ -60,8 +65,8 @@ class _Block:
     ):
         self.program, self.model, self.rect, self.block, self.storage = program, model, rect, block, storage
         self.config = config = model.config
-        self.into, self.out = into.color, out.color
-        self.exit = (rect.x, rect.y)
+        self.into, self.net_out = into, out
+        self.exit, self.out = out.exits[0], out.lanes[0].color  # of the final block, which has one of each
         self.rows = segments(config.dim, rect.height)  # of the residual stream
         self.slots = ceil_div(context, rect.height)
         spec = program.spec
@@ -72,11 +77,34 @@ class _Block:
 
     # --- layers -----------------------------------------------------------------------------------------------
 
-    def layer(self, again: Label, layer: int) -> None:
-        """One transformer layer."""
-        config, pe, program, g = self.config, self.pe, self.program, self.block.slices
-        w = {name.split(".")[2]: array for name, array in self.model.weights.items() if name.startswith(f"layers.{layer}.")}
+    def layer(self, again: Label) -> None:
+        """One transformer layer, or half of it."""
+        pe, program, part = self.pe, self.program, self.block.part
+        prefix = f"layers.{self.block.layer}."
+        weights = {name.removeprefix(prefix): array for name, array in self.model.weights.items() if name.startswith(prefix)}
         route_line(program, self.x_line)
+        x = pe.zeros("x", len(self.rows[0]))
+        normed, delta, scale = pe.zeros("normed", x.shape), pe.zeros("delta", x.shape), pe.zeros("scale", 1)
+        pos = program.reg(Type.I32)
+        steps = []
+        if part is not Part.FEED_FORWARD:
+            steps.append(self._attention(weights, x, normed, delta, scale, pos))
+        if part is not Part.ATTENTION:
+            steps.append(self._feed_forward(weights, x, normed, delta, scale))
+        pe.place(again)
+        self._take_in(x)
+        for step in steps:
+            step()
+        self._pass_on(x)
+        pe.add(pos, pos, 1)
+        pe.jump(again)
+        program.release(pos)
+
+    def _attention(
+        self, w: dict[str, np.ndarray], x: View, normed: View, delta: View, scale: View, pos: Reg
+    ) -> Callable[[], None]:
+        """Allocate what attention needs; the function returned writes its code, once."""
+        config, pe, program, g = self.config, self.pe, self.program, self.block.slices
         group, part = config.n_heads // config.n_kv_heads, config.head_size // g
         head_lines = []
         if g > 1:
@@ -85,51 +113,54 @@ class _Block:
         for line in head_lines:
             route_line(program, line)
         q_of, k_of = head_columns(config.n_kv_heads, group, config.head_size, g)
-        hidden = segments(config.hidden_dim, self.rect.width)
-        x = pe.zeros("x", len(self.rows[0]))
-        normed, delta = pe.zeros("normed", x.shape), pe.zeros("delta", x.shape)
-        attn_norm = self._norm("attn_norm", w["attn_norm"])
-        ffn_norm = self._norm("ffn_norm", w["ffn_norm"])
-        n_qkv = (group + 2) * part
-        qkv = pe.zeros("qkv", n_qkv)
+        norm = self._norm("attn_norm", w["attn_norm"])
+        qkv = pe.zeros("qkv", (group + 2) * part)
         stacked = np.concatenate([w["wq"], w["wk"], w["wv"]])
         columns = [np.concatenate([q, config.q_dim + k, config.q_dim + config.kv_dim + k]) for q, k in zip(q_of, k_of, strict=True)]
         wqkv = self._tiles("wqkv", stacked, columns, by_row=False)
         wo = self._tiles("wo", w["wo"], q_of, by_row=True)
-        w_gate_up = self._gate_up(w["w_gate"], w["w_up"], hidden)
-        w_down = self._tiles("w_down", w["w_down"], hidden, by_row=True)
-        gate_up = pe.zeros("gate_up", (2, len(hidden[0])))
-        act = pe.zeros("act", len(hidden[0]))
         keys, values = pe.zeros("keys", (part, self.slots)), pe.zeros("values", (self.slots, part))
         scores, top = pe.zeros("scores", (group, self.slots)), pe.zeros("top", group)
-        out, scale = pe.zeros("attended", group * part + group), pe.zeros("scale", 1)
+        out = pe.zeros("attended", group * part + group)
         freqs = np.stack([self.model.rope_freqs[part // 2 * (c % g) : part // 2 * (c % g + 1)] for c in range(self.rect.width)])
         freq = pe.array("freqs", np.broadcast_to(freqs, (self.rect.height, *freqs.shape)))
         angles = pe.zeros("angles", (3 + 2 * (group + 1), part // 2))
         row_index = np.broadcast_to(np.arange(self.rect.height)[:, None, None], (self.rect.height, self.rect.width, 1))
         row_of = pe.array("row", row_index, Type.I32)
-        pos, row, num = (program.reg(Type.I32) for _ in range(3))
+        row, num = program.reg(Type.I32), program.reg(Type.I32)
         pe.mov(row, row_of)
 
-        pe.place(again)
-        self._take_in(x)
-        rmsnorm(program, self.y_line, normed, x, attn_norm, scale, config.dim, config.norm_eps)
-        gemv(program, self.y_line, qkv, wqkv, normed)
-        rope(pe, qkv[: (group + 1) * part].reshape(group + 1, part), freq, angles, pos)
-        append_cache(pe, keys, values, qkv[-2 * part : -part], qkv[-part:], row, pos, self.rect.height, num)
-        q = qkv[: group * part].reshape(group, part)
-        attend(program, self.y_line, head_lines, q, keys, values, scores, top, out, num, config.head_size**-0.5)
-        gemv(program, self.x_line, delta, wo, out[: group * part])
-        pe.add(x, x, delta)
-        rmsnorm(program, self.y_line, normed, x, ffn_norm, scale, config.dim, config.norm_eps)
-        gemv(program, self.y_line, gate_up.reshape(2 * len(hidden[0])), w_gate_up, normed)
-        swiglu(pe, gate_up, act)
-        gemv(program, self.x_line, delta, w_down, act)
-        pe.add(x, x, delta)
-        self._pass_on(x)
-        pe.add(pos, pos, 1)
-        pe.jump(again)
-        program.release(pos, row, num)
+        def write() -> None:
+            rmsnorm(program, self.y_line, normed, x, norm, scale, config.dim, config.norm_eps)
+            gemv(program, self.y_line, qkv, wqkv, normed)
+            rope(pe, qkv[: (group + 1) * part].reshape(group + 1, part), freq, angles, pos)
+            append_cache(pe, keys, values, qkv[-2 * part : -part], qkv[-part:], row, pos, self.rect.height, num)
+            q = qkv[: group * part].reshape(group, part)
+            attend(program, self.y_line, head_lines, q, keys, values, scores, top, out, num, config.head_size**-0.5)
+            gemv(program, self.x_line, delta, wo, out[: group * part])
+            pe.add(x, x, delta)
+            program.release(row, num)
+
+        return write
+
+    def _feed_forward(self, w: dict[str, np.ndarray], x: View, normed: View, delta: View, scale: View) -> Callable[[], None]:
+        """Allocate what the feed-forward half needs; the function returned writes its code, once."""
+        config, pe, program = self.config, self.pe, self.program
+        hidden = segments(config.hidden_dim, self.rect.width)
+        norm = self._norm("ffn_norm", w["ffn_norm"])
+        w_gate_up = self._gate_up(w["w_gate"], w["w_up"], hidden)
+        w_down = self._tiles("w_down", w["w_down"], hidden, by_row=True)
+        gate_up = pe.zeros("gate_up", (2, len(hidden[0])))
+        act = pe.zeros("act", len(hidden[0]))
+
+        def write() -> None:
+            rmsnorm(program, self.y_line, normed, x, norm, scale, config.dim, config.norm_eps)
+            gemv(program, self.y_line, gate_up.reshape(2 * len(hidden[0])), w_gate_up, normed)
+            swiglu(pe, gate_up, act)
+            gemv(program, self.x_line, delta, w_down, act)
+            pe.add(x, x, delta)
+
+        return write
 
     def final(self, again: Label, head: str) -> None:
         """Final norm, logits, and argmax (or the logits themselves) to the host."""
@@ -257,35 +288,89 @@ class _Block:
         return self._tiles("w_gate_up", np.concatenate([gate, up]), list(both), by_row=False)
 
     def _take_in(self, x: View) -> None:
-        """Every PE sees the whole vector pass and keeps its row's segment."""
-        total = self.config.dim
-        skip = self.program.reg()
-        for r, segment in enumerate(self.rows):
-            pe = self.program.pes(self.rect.row(r))
-            before = int(segment[0]) if len(segment) else total
-            for what, n in ((skip, before), (x[: len(segment)], len(segment)), (skip, total - before - len(segment))):
-                if n:
-                    pe.mov(what, pe.recv(self.into), shape=n)
+        """Every PE gets its row's segment: straight from its lane, or passed along the row by the PE the net reaches first."""
+        net, rect, program = self.into, self.rect, self.program
+        sizes = [len(segment) for segment in self.rows]
+        if net.kind == ASIDE:
+            for (n, color), rows in _runs([(n, lane.color) for n, lane in zip(sizes, net.lanes, strict=False)]):
+                pe = program.pes(rect.row(rows.start, len(rows)))
+                pe.mov(x[:n], pe.recv(color), shape=n)
+            return
+        for r, entry in enumerate(net.entries):
+            here = program.pes(Rect(*entry, 1, 1))
+            if net.kind == STACKED:
+                here.mov(x[: sizes[r]], here.recv(net.lanes[r].color))
+            else:
+                self._pick_out(here, r, x, net.lanes[0].color)
+        for (n, entry_x), rows in _runs([(n, pe[0]) for n, pe in zip(sizes, net.entries, strict=False)]):
+            if n:
+                self._spread(rect.row(rows.start, len(rows)), entry_x, x[:n])
+
+    def _pick_out(self, here: Pes, r: int, x: View, color: int) -> None:
+        """Of the whole vector passing by, keep the segment of row r."""
+        skip, n = self.program.reg(), len(self.rows[r])
+        before = int(self.rows[r][0]) if n else self.config.dim
+        for what, num in ((skip, before), (x[:n], n), (skip, self.config.dim - before - n)):
+            if num:
+                here.mov(what, here.recv(color), shape=num)
         self.program.release(skip)
 
-    def _pass_on(self, x: View) -> None:
-        """The exit's column gathers its rows' segments northward, in order, and sends them on."""
-        after = 0
-        for r in reversed(range(self.rect.height)):
-            here = Rect(self.exit[0], self.rect.y + r, 1, 1)
-            pe = self.program.pes(here)
-            out = self.out if r == 0 else GATHER_COLORS[r % 2]
-            if r:
-                self.program.route(here, out, Port.RAMP, [Port.NORTH])
-            n = len(self.rows[r])
+    def _spread(self, rows: Rect, entry_x: int, value: View) -> None:
+        """Copy `value` of the PE of each row that is in column `entry_x` to the whole row."""
+        program, west, east = self.program, entry_x - rows.x, rows.x + rows.width - 1 - entry_x
+        if not west and not east:
+            return
+        source = program.pes(rows.column(west))
+        program.route(source.rect, SPREAD_COLOR, Port.RAMP, [port for port, n in ((Port.WEST, west), (Port.EAST, east)) if n])
+        source.mov(source.send(SPREAD_COLOR), value)
+        for start, n, back, onward, last in ((0, west, Port.EAST, Port.WEST, 0), (west + 1, east, Port.WEST, Port.EAST, rows.width - 1)):
             if n:
+                pe = program.pes(rows.column(start, n))
+                pe.mov(value, pe.recv(SPREAD_COLOR))
+                program.route(rows.column(last), SPREAD_COLOR, back, [Port.RAMP])
+            if n > 1:
+                program.route(rows.column(start + (last == 0), n - 1), SPREAD_COLOR, back, [onward, Port.RAMP])
+
+    def _pass_on(self, x: View) -> None:
+        """Every row sends its segment down its lane; of a trunk, the exit's column gathers them first."""
+        net, program = self.net_out, self.program
+        if net.kind == TRUNK:
+            self._gather(x)
+            return
+        for (n, color, _), rows in _runs([(len(s), lane.color, pe[0]) for s, lane, pe in zip(self.rows, net.lanes, net.exits, strict=False)]):
+            pe = program.pes(Rect(*net.exits[rows.start], 1, len(rows)))
+            pe.mov(pe.send(color), x[:n])
+
+    def _gather(self, x: View) -> None:
+        """The exit's column passes its rows' segments towards the exit, its top or its bottom, in order, and on."""
+        (exit_x, exit_y), height = self.net_out.exits[0], self.rect.height
+        upward = exit_y == self.rect.y
+        toward, back = (Port.NORTH, Port.SOUTH) if upward else (Port.SOUTH, Port.NORTH)
+        passed = 0
+        for step, r in enumerate(range(height - 1, -1, -1) if upward else range(height)):
+            here = Rect(exit_x, self.rect.y + r, 1, 1)
+            pe, n, last = self.program.pes(here), len(self.rows[r]), step == height - 1
+            out, behind = self.out if last else GATHER_COLORS[step % 2], GATHER_COLORS[(step - 1) % 2]
+            if not last:
+                self.program.route(here, out, Port.RAMP, [toward])
+            if upward and n:
                 pe.mov(pe.send(out), x[:n])
-            if r < self.rect.height - 1:
-                below = GATHER_COLORS[(r + 1) % 2]
-                self.program.route(here, below, Port.SOUTH, [Port.RAMP])
-                if after:
-                    pe.mov(pe.send(out), pe.recv(below), shape=after)
-            after += n
+            if step:
+                self.program.route(here, behind, back, [Port.RAMP])
+            if passed:
+                pe.mov(pe.send(out), pe.recv(behind), shape=passed)
+            if not upward and n:
+                pe.mov(pe.send(out), x[:n])
+            passed += n
+
+
+def _runs(keys: list[Any]) -> Iterator[tuple[Any, range]]:
+    """(key, rows) of neighbouring rows with equal keys."""
+    start = 0
+    for key, same in itertools.groupby(keys):
+        stop = start + len(list(same))
+        yield key, range(start, stop)
+        start = stop
 
 
 def segments(total: int, parts: int) -> list[np.ndarray]:

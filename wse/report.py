@@ -75,8 +75,7 @@ def lower_bound_cycles(compiled: Compiled) -> int:
     spec, config = compiled.spec, compiled.model.config
     cycles = 0
     for block in compiled.blocks:
-        ops = compiled.graph.layer(block.layer) if block.layer is not None else [compiled.graph.op("logits")]
-        macs = sum(op.num_weights() for op in ops if op.kind.name == "GEMV")
+        macs = sum(op.num_weights() for op in block.ops(compiled.graph) if op.kind.name == "GEMV")
         cycles += max(macs * spec.fma_cycles // (spec.fma_lanes * block.width * block.height), config.dim)
     return int(cycles + sum(rect.width for rect in compiled.placement.rects) * spec.hop_cycles)
 

@@ -22,6 +22,8 @@ def machine_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="change a number of the machine"),
         click.option("--mesh", metavar="WxH", help="mesh in PEs (default: the smallest that fits)"),
         click.option("--placement", type=click.Path(path_type=Path), help="a placement file, as `wse place` writes it"),
+        click.option("--placer", default="snake", show_default=True, help="how the blocks are placed: snake, greedy, spectral, anneal, exact"),
+        click.option("--split", type=click.Choice(["layer", "half"]), default="layer", show_default=True, help="a block per layer, or two"),
         click.option("--context", type=int, help="positions to keep room for"),
         click.option("--dtype", type=click.Choice(["f16", "f32"]), default="f16", show_default=True, help="weights in SRAM"),
     )):  # fmt: skip
@@ -29,13 +31,14 @@ def machine_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def compile_with(model: str, arch: str, settings: tuple[str, ...], mesh: str | None, placement: Path | None,
+def compile_with(model: str, arch: str, settings: tuple[str, ...], mesh: str | None, placement: Path | None, placer: str, split: str,
              context: int | None, dtype: str, head: str = "greedy") -> Any:  # fmt: skip
-    from wse.compiler.compile import compile_model
+    from wse.compiler.compile import PlaceOptions, compile_model
     from wse.spec import load_spec, parse_settings
 
     spec = load_spec(arch, **parse_settings(settings))
-    return compile_model(model, spec, dtype=dtype, context=context, mesh=parse_mesh(mesh), placement_file=placement, head=head)
+    options = PlaceOptions(placer, split, placement=placement)
+    return compile_model(model, spec, dtype=dtype, context=context, mesh=parse_mesh(mesh), options=options, head=head)
 
 
 def parse_mesh(text: str | None) -> tuple[int, int] | None:
