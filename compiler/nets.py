@@ -80,3 +80,15 @@ def measure(  # noqa: C901  # one function of plain integers, so that the anneal
                 wait = (ah - 1) * (hop + ramp) if at_bottom else 0
                 best_cycles = wait + dim + (far + bh - 1) * hop + ramp + in_segment + (bw - 1) * hop + ramp
     return 2, best, best_cycles, exit_x, exit_y, entry_x, entry_y
+
+
+def measure_in(dim, bx, bw, bh, in_side, hop, ramp):
+    """(hops, cycles) from the host, at the mesh's west edge, into the block at column bx: a trunk along its entry's row."""
+    far = bx + bw - 1 if in_side == 1 else bx
+    return dim * (far + bh - 1), dim + (far + bh + bw) * hop + 2 * ramp + (dim + bh - 1) // bh
+
+
+def measure_out(mesh_width, ax, aw, out_side, hop, ramp):
+    """(hops, cycles) of one result from the last block, at column ax, over the mesh's east edge."""
+    far = mesh_width - ax if out_side == 3 else mesh_width - ax - aw + 1
+    return far, far * hop + ramp

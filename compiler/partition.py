@@ -6,8 +6,10 @@ block with attention are its KV groups, each cut into `slices` of the head size;
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+
+import numpy as np
 
 from wse.compiler.cost import Cost, Part, Sizes, block_cost, ceil_div
 from wse.compiler.graph import Graph, Op
@@ -19,7 +21,7 @@ CODE_BYTES = 4096  # kept free for a block's instructions; the linker checks the
 SPLITS = ("layer", "half")
 MAX_SIDE = 256  # PEs along a side of a block
 TALLER = (1, 1.12, 1.25, 1.5, 1.75, 2, 2.5, 3, 4)  # heights tried, as multiples of the least that fits
-MAX_SHAPES = 24
+WEIGHINGS = 6  # steps from all weight on one of cycles, hops and PEs to none
 
 
 @dataclass(frozen=True)
@@ -64,21 +66,25 @@ class Partitioner:
         """The blocks, each in the shape of least predicted cycles times PEs. Raises `DoesNotFitError`."""
         return tuple(shapes[0] for shapes in self.candidates(split))
 
-    def candidates(self, split: str = "layer") -> tuple[tuple[Block, ...], ...]:
+    def candidates(self, split: str = "layer", room: Callable[[str], tuple[int, int]] | None = None) -> tuple[tuple[Block, ...], ...]:
         """Per block the shapes worth trying, that of least predicted cycles times PEs first.
 
-        Left out are shapes that another beats in cycles, hops and PEs. Raises `DoesNotFitError` naming the block and what would fit.
+        `room`: by block name the width and height there is for it; when no shape is that small, the shapes are those for the whole
+        machine. Raises `DoesNotFitError` naming the block and what would fit.
         """
         if split not in SPLITS:
             raise ConfigError(f"split '{split}' is not one of {', '.join(SPLITS)}")
         parts = (Part.LAYER,) if split == "layer" else (Part.ATTENTION, Part.FEED_FORWARD)
-        shapes = {part: self._shapes(part) for part in (*parts, Part.FINAL)}
+        named = [(f"layer {layer}" if part is Part.LAYER else f"layer {layer} {part}", layer, part)
+                 for layer in range(self.config.n_layers) for part in parts]  # fmt: skip
+        machine, known = (self.spec.width, self.spec.height), {}
         blocks = []
-        for layer in range(self.config.n_layers):
-            for part in parts:
-                name = f"layer {layer}" if part is Part.LAYER else f"layer {layer} {part}"
-                blocks.append(tuple(replace(shape, name=name, layer=layer) for shape in shapes[part]))
-        return (*blocks, shapes[Part.FINAL])
+        for name, layer, part in [*named, ("final", None, Part.FINAL)]:
+            size = room(name) if room else machine
+            if (part, size) not in known:
+                known[part, size] = self._shapes(part, *size) or self._shapes(part, *machine)
+            blocks.append(tuple(replace(shape, name=name, layer=layer) for shape in known[part, size]))
+        return tuple(blocks)
 
     def block(self, name: str, layer: int | None, part: Part, width: int, height: int) -> Block:
         """The block of this very shape. Raises `ConfigError` for a width that cuts no head evenly, `DoesNotFitError` for SRAM."""
@@ -102,24 +108,25 @@ class Partitioner:
         position = self.context // 2 if position is None else position
         return block_cost(self.config, self.spec, block.part, block.width, block.height, block.slices, position)
 
-    def _shapes(self, part: Part) -> tuple[Block, ...]:
+    def _shapes(self, part: Part, max_width: int, max_height: int) -> tuple[Block, ...]:
+        """The shapes within a size; empty when there are none. Raises `DoesNotFitError` if the whole machine is too small."""
         found: list[tuple[Block, Cost]] = []
         least = (1 << 62, 0, 0)
         for width, slices in self._widths(part):
             tallest = min(self.config.dim, MAX_SIDE, self.spec.height)
             least = min(least, (self._bytes(part, width, tallest, slices), width, tallest))
-            first = self._least_height(part, width, slices)
+            first = self._least_height(part, width, slices) if width <= max_width else 0
             for height in sorted({int(first * times) for times in TALLER} | set(range(first, first + 4))) if first else ():
-                if height <= tallest:
+                if height <= min(tallest, max_height):
                     block = Block(part.value, None, part, width, height, slices, self._bytes(part, width, height, slices))
                     found.append((block, self.cost(block)))
-        if not found:
+        if not found and (max_width, max_height) == (self.spec.width, self.spec.height):
             need, width, height = least
             raise DoesNotFitError(
                 f"block '{part}' does not fit: {need} B on a PE even on {width}x{height} PEs, of {self.spec.data_bytes - CODE_BYTES} B",
                 help="ask for a shorter context, --dtype f16, or a machine with more SRAM or PEs",
             )
-        return _worth_trying(found)
+        return _worth_trying(found) if found else ()
 
     def _widths(self, part: Part) -> Iterator[tuple[int, int]]:
         """(width, slices) a block may have."""
@@ -165,13 +172,11 @@ class Partitioner:
 
 
 def _worth_trying(found: list[tuple[Block, Cost]]) -> tuple[Block, ...]:
-    """The default shape, then the others that none beats in cycles, hops and PEs, by PEs; at most `MAX_SHAPES`."""
-    default = min(found, key=lambda pair: (pair[1].cycles * pair[0].num_pes, pair[0].num_pes))
-    keys = [(cost.cycles, cost.hops, block.num_pes) for block, cost in found]
-    front = [
-        (block, key) for (block, _), key in zip(found, keys, strict=True)
-        if not any(other != key and all(o <= k for o, k in zip(other, key, strict=True)) for other in keys)
-    ]  # fmt: skip
-    front.sort(key=lambda pair: pair[1][0] * pair[1][1] * pair[1][2])  # the balanced ones are kept when there are many
-    rest = [block for block, _ in front[: MAX_SHAPES - 1] if block != default[0]]
-    return (default[0], *sorted(rest, key=lambda block: (block.num_pes, block.width)))
+    """The default shape, then those that are best for some weighing of cycles, hops and PEs against each other, by PEs."""
+    blocks = [block for block, _ in found]
+    logs = np.log([(max(cost.cycles, 1), max(cost.hops, 1), block.num_pes) for block, cost in found])  # (shape, 3)
+    weights = np.array([(a, b, WEIGHINGS - a - b) for a in range(WEIGHINGS + 1) for b in range(WEIGHINGS + 1 - a)])  # (weighing, 3)
+    weights = np.concatenate([weights + 1e-6, [(1, 0, 1)]])  # the last: cycles times PEs; a little of each breaks ties
+    chosen = (logs @ weights.T).argmin(0)
+    default = blocks[chosen[-1]]
+    return (default, *sorted({blocks[k] for k in chosen} - {default}, key=lambda block: (block.num_pes, block.width)))

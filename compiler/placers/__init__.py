@@ -35,7 +35,7 @@ def find_placement(problem: Problem, placer: str, search: Search) -> Placement:
     problem.check()
     placement = place(problem, search)
     problem.verify(placement)
-    cost, bound = problem.cost(placement), problem.lower_bound()
+    cost, bound = problem.cost(placement), problem.lower_bound
     about = {
         "placer": placer, "seed": search.seed, "objective": problem.objective, "predicted_cycles_per_token": math.ceil(cost.cycles),
         "predicted_hops_per_token": int(cost.hops), "lower_bound": {"cycles": math.ceil(problem.bounds.cycles), "hops": int(problem.bounds.hops)},
