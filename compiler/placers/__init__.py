@@ -41,4 +41,5 @@ def find_placement(problem: Problem, placer: str, search: Search) -> Placement:
         "predicted_hops_per_token": int(cost.hops), "lower_bound": {"cycles": math.ceil(problem.bounds.cycles), "hops": int(problem.bounds.hops)},
         "gap_frac": round(problem.weigh(cost) / bound - 1, 4),
     }  # fmt: skip
-    return Placement(placement.width, placement.height, placement.rects, placement.names, placement.inputs, placement.outputs, about)
+    return Placement(placement.width, placement.height, placement.rects, placement.names, placement.inputs, placement.outputs,
+                     about | dict(placement.about))  # fmt: skip

@@ -51,14 +51,14 @@ class Task(NamedTuple):
 
 def place(problem: Problem, search: Search) -> Placement:
     """The best placement that any start comes to. Raises `DoesNotFitError` when there is no start."""
-    starts = _starts(problem, search.starts)
-    if not starts:
+    begin = starts(problem, search.starts)
+    if not begin:
         raise does_not_fit(problem)
     task, began = _task(problem), time.perf_counter()
-    best = [min(value for value, _ in starts)]
+    best = [begin[0][0]]
 
     def run(number: int) -> tuple[float, int, Rects]:
-        state = _state(problem, starts[number % len(starts)][1])
+        state = _state(problem, begin[number % len(begin)][1])
         n = len(state)
         bands, trial_bands, touched = np.zeros((n + 1, 11), np.int64), np.zeros((n + 1, 11), np.int64), np.zeros(n, np.bool_)
         random = np.array([1 + (search.seed * 7919 + number * 104_729) % 2_147_483_646], np.int64)
@@ -78,11 +78,11 @@ def place(problem: Problem, search: Search) -> Placement:
 
     with ThreadPoolExecutor(min(search.starts, os.cpu_count() or 1)) as pool:
         found = list(pool.map(run, range(search.starts)))
-    found += [(value, search.starts + i, rects) for i, (value, rects) in enumerate(starts)]  # sharing aside, a start may be the best
+    found += [(value, search.starts + i, rects) for i, (value, rects) in enumerate(begin)]  # sharing aside, a start may be the best
     return problem.placement(min(found)[2])
 
 
-def _starts(problem: Problem, num: int) -> list[tuple[float, Rects]]:
+def starts(problem: Problem, num: int) -> list[tuple[float, Rects]]:
     """Legal placements to start from, the best first."""
     wishes = problem.constraints
     found = [] if wishes.pins or wishes.relations or wishes.spans else best_snakes(problem, num)

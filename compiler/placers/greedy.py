@@ -17,7 +17,7 @@ from wse.compiler.placers.snake import snake
 from wse.program import Rect
 
 Rects = tuple[Rect, ...]
-Pull = Callable[[int, np.ndarray, np.ndarray, int, int], np.ndarray]  # (block, xs, ys, width, height) -> added cost of a corner there
+Pull = Callable[[int, np.ndarray, np.ndarray, int, int], np.ndarray]  # (block, xs, ys, width, height) -> how far corners are from where it should be
 NUM_SHAPES = 6  # tried per block, of least cost
 NEAR = 400  # places looked at in full per shape, nearest to its neighbours in the chain
 
@@ -85,9 +85,7 @@ def _best_rect(problem: Problem, i: int, placed: dict[int, Rect], free: np.ndarr
         ys, xs = np.nonzero(_legal_corners(problem, i, placed, sums, width, height))
         if not len(xs):
             continue
-        distance = _distance(problem, i, placed, xs, ys, width, height)
-        if pull is not None:
-            distance = pull(i, xs, ys, width, height)
+        distance = pull(i, xs, ys, width, height) if pull else _distance(problem, i, placed, xs, ys, width, height)
         for j in np.lexsort((xs, ys, distance))[:NEAR]:
             rect = Rect(int(xs[j]), int(ys[j]), width, height)
             cost = problem.costs[i][k]
@@ -98,8 +96,6 @@ def _best_rect(problem: Problem, i: int, placed: dict[int, Rect], free: np.ndarr
             score = problem.weigh(cost) * (blocks[k].num_pes if by == "balanced" else 1)
             if by == "small":
                 score = float(blocks[k].num_pes) + problem.weigh(cost)
-            if pull is not None:
-                score = float(distance[j]) * problem.weigh(problem.costs[i][k])
             if best is None or score < best[0]:
                 best = (score, rect)
         if by == "small" and best is not None:

@@ -8,8 +8,9 @@ import traceback
 import click
 
 from wse import __version__
-from wse.cli.build import compile_, models, place
+from wse.cli.build import compile_, models
 from wse.cli.config import config
+from wse.cli.place import place
 from wse.cli.run import run
 from wse.cli.verify import verify
 from wse.errors import EXIT_BUG, WseError

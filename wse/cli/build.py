@@ -1,8 +1,7 @@
-"""wse compile, wse place, wse models: a model up to the program it becomes."""
+"""wse compile, wse models: a model up to the program it becomes."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
@@ -14,23 +13,16 @@ from wse.cli.options import compile_with, machine_options
 @machine_options
 def compile_(**options: Any) -> None:
     """Compile MODEL and show every stage."""
+    from wse.compiler.route import report_routes
+
     compiled = compile_with(**options)
     for block, rect in zip(compiled.blocks, compiled.placement.rects, strict=True):
         click.echo(f"{block.dump()} at {rect}")
     for net in compiled.nets:
         click.echo(net.dump())
+    click.echo(report_routes(compiled.nets).dump())
     program = compiled.program
     click.echo(f"{len(program.core_pe)} PEs in {len(program.classes)} code classes, {len(program.channel_pe)} routes")
-
-
-@click.command()
-@machine_options
-@click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("placement.json"), show_default=True)
-def place(output: Path, **options: Any) -> None:
-    """Write the placement of MODEL to a file that can be edited and given back with --placement."""
-    compiled = compile_with(**options)
-    compiled.placement.write(output)
-    click.echo(f"{len(compiled.blocks)} blocks on {compiled.placement.width}x{compiled.placement.height} PEs -> {output}")
 
 
 @click.command()

@@ -31,14 +31,24 @@ def machine_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def compile_with(model: str, arch: str, settings: tuple[str, ...], mesh: str | None, placement: Path | None, placer: str, split: str,
-             context: int | None, dtype: str, head: str = "greedy") -> Any:  # fmt: skip
-    from wse.compiler.compile import PlaceOptions, compile_model
+def compile_with(head: str = "greedy", **options: Any) -> Any:
+    """The model of `machine_options`, compiled."""
+    from wse.compiler.compile import compile_model
+
+    return compile_model(**compile_arguments(**options), head=head)
+
+
+def compile_arguments(
+    model: str, arch: str, settings: tuple[str, ...], mesh: str | None, placement: Path | None, placer: str, split: str,
+    context: int | None, dtype: str, **how: Any,
+) -> dict[str, Any]:  # fmt: skip
+    """What `compile_model` and `place_model` take, out of `machine_options`; `how` goes to `PlaceOptions`."""
+    from wse.compiler.compile import PlaceOptions
     from wse.spec import load_spec, parse_settings
 
+    options = PlaceOptions(placer, split, placement=placement, **how)
     spec = load_spec(arch, **parse_settings(settings))
-    options = PlaceOptions(placer, split, placement=placement)
-    return compile_model(model, spec, dtype=dtype, context=context, mesh=parse_mesh(mesh), options=options, head=head)
+    return {"name": model, "spec": spec, "dtype": dtype, "context": context, "mesh": parse_mesh(mesh), "options": options}
 
 
 def parse_mesh(text: str | None) -> tuple[int, int] | None:

@@ -1,0 +1,48 @@
+"""wse place: find a placement, write it to a file that can be edited and given back, say how good it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from wse.cli.options import compile_arguments, machine_options, notes
+
+
+@click.command()
+@machine_options
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="of the search")
+@click.option("--time-budget", type=click.FloatRange(0), metavar="SECONDS", help="stop searching after so long, with the best so far")
+@click.option("--starts", default=4, show_default=True, type=click.IntRange(1), help="independent searches, side by side on the cores")
+@click.option("--objective", default="both", show_default=True, help="what to make small: both, cycles or hops")
+@click.option("--constraints", type=click.Path(path_type=Path), help="a file of constraints, or a placement with pinned blocks")
+@click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("placement.json"), show_default=True)
+def place(
+    seed: int, time_budget: float | None, starts: int, objective: str, constraints: Path | None, output: Path, **options: Any
+) -> None:
+    """Place MODEL and write the placement to a file that can be edited and given back with --placement.
+
+    Pinned blocks ("pinned": true in a placement file) and other constraints are kept; what cannot be placed is refused with the reason.
+    """
+    from wse.compiler.compile import place_model
+    from wse.compiler.cost import Cost
+    from wse.compiler.placers import Search
+    from wse.compiler.route import report_routes, route
+
+    with notes.status("placing …") as status:
+
+        def on_best(seconds: float, gap: float, cost: Cost) -> None:
+            status.update(f"placing, {seconds:.0f} s: {cost.hops:,.0f} hops, {cost.cycles:,.0f} cycles, {100 * gap:.2f} % above the bound")
+
+        search = Search(seed, time_budget, starts, on_best=on_best)
+        placed = place_model(**compile_arguments(**options, search=search, objective=objective, constraints=constraints))
+        status.update("routing …")
+        placement = placed.placement
+        nets = route(placement, placed.model.config.dim, placed.spec.num_colors)
+    placement.write(output)
+    cost, problem = placed.problem.cost(placement), placed.problem
+    click.echo(f"{len(placed.blocks)} blocks on {placement.width}x{placement.height} PEs -> {output}")
+    click.echo(f"predicted per token: {cost.hops:,.0f} hops, {cost.cycles:,.0f} cycles (lower bounds {problem.bounds.hops:,.0f}, "
+               f"{problem.bounds.cycles:,.0f}); {100 * (problem.weigh(cost) / problem.lower_bound - 1):.2f} % above the bound of both")  # fmt: skip
+    click.echo(report_routes(nets).dump())
