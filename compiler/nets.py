@@ -21,7 +21,7 @@ FREE = -1  # a side that is not given: the cheaper one is taken
 NORTH, EAST, SOUTH, WEST = (int(port) for port in (Port.NORTH, Port.EAST, Port.SOUTH, Port.WEST))
 
 
-def measure(  # noqa: C901  # one function of plain integers, so that the annealer can compile it
+def measure(  # one function of plain integers, so that the annealer can compile it
     dim, ax, ay, aw, ah, out_side, bx, by, bw, bh, in_side, hop, ramp
 ):
     """(kind, hops, cycles, exit x, exit y, entry x, entry y) of `dim` wavelets from rectangle a to rectangle b.
@@ -29,7 +29,7 @@ def measure(  # noqa: C901  # one function of plain integers, so that the anneal
     `out_side`, `in_side`: the face of a, of b, the vector passes (a port, or `FREE`). `hop`: cycles per link; `ramp`:
     cycles from one core to the next beyond its hops. Hops are exact and leave out the spreading along b's rows, which is the
     same for every kind; cycles count from "a has the vector" to "all of b has it", on an idle machine. For `ASIDE` and
-    `STACKED` exit and entry are those of row 0.
+    `STACKED` exit and entry are those of row 0. One function of plain integers, so that the annealer can compile it.
     """
     segment = (dim + ah - 1) // ah
     if ah == bh and ay == by:
@@ -40,12 +40,11 @@ def measure(  # noqa: C901  # one function of plain integers, so that the anneal
             gap = ax - bx - bw + 1
             return 0, dim * gap, segment + (gap + bw - 1) * hop + ramp, ax, ay, bx + bw - 1, by
     left = max(ax, bx)
-    if ah == bh and min(ax + aw, bx + bw) - left >= ah:
-        if (by >= ay + ah and out_side in (-1, 2) and in_side in (-1, 0)) or (
-            ay >= by + bh and out_side in (-1, 0) and in_side in (-1, 2)
-        ):
-            rise = abs(by - ay)
-            return 1, dim * rise, 2 * segment + (rise + bw - 1) * hop + 2 * ramp, left, ay, left, by
+    down = by >= ay + ah and out_side in (-1, 2) and in_side in (-1, 0)
+    up = ay >= by + bh and out_side in (-1, 0) and in_side in (-1, 2)
+    if ah == bh and min(ax + aw, bx + bw) - left >= ah and (down or up):
+        rise = abs(by - ay)
+        return 1, dim * rise, 2 * segment + (rise + bw - 1) * hop + 2 * ramp, left, ay, left, by
     # trunk: columns first, then the pair of rows with the fewest hops
     a0, a1 = ax, ax + aw - 1
     if out_side == 3:

@@ -5,6 +5,7 @@ The placers that find one are in `placers/`; what a person may ask of them is in
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -73,9 +74,10 @@ class Placement:
         wanted.append(("final", None, Part.FINAL))
         names = tuple(name for name, _, _ in wanted)
         if self.names != names:
-            place = next((i for i, pair in enumerate(zip(self.names, names, strict=False)) if pair[0] != pair[1]), min(len(self.names), len(names)))
-            got, want = (these[place] if place < len(these) else "nothing" for these in (self.names, names))
-            raise ConfigError(f"block {place} of the placement is '{got}', the model's is '{want}'", notes=[f"the model has {len(names)} blocks"])
+            pairs = enumerate(itertools.zip_longest(self.names, names, fillvalue="missing"))
+            i, got, want = next((i, got, want) for i, (got, want) in pairs if got != want)
+            notes = [f"the model has {len(names)} blocks"]
+            raise ConfigError(f"block {i} of the placement is '{got}', the model's is '{want}'", notes=notes)
         return tuple(partitioner.block(*key, rect.width, rect.height) for key, rect in zip(wanted, self.rects, strict=True))
 
     def dump(self) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import networkx as nx
@@ -76,9 +77,6 @@ class _Wish:
     @property
     def pes(self) -> set[PE]:
         return self.tail.keys() | set(self.path)
-
-    def links(self) -> set[tuple[PE, PE]]:
-        return set(itertools.pairwise(self.path))
 
 
 def route(placement: Placement, dim: int, num_colors: int) -> tuple[Net, ...]:
@@ -155,56 +153,73 @@ def _row(rect: Rect, entry: PE) -> dict[PE, set[Port]]:
 
 def _negotiate(placement: Placement, wishes: list[_Wish], num_free: int, names: list[str]) -> list[int]:
     """Give every wish a path; their colors, from 0. Straight lines first, then whoever crosses a full router again."""
-    crowd = np.zeros((placement.height, placement.width), np.int32)  # lanes per router
-    shared = np.zeros((placement.height, placement.width, 4), np.int32)  # lanes per link
-    dear = np.zeros((placement.height, placement.width), np.int32)
+    traffic = _Traffic(placement.width, placement.height, num_free)
     again = wishes
     for _ in range(ROUNDS):
         for wish in again:
-            if wish.path:
-                _count(wish, crowd, shared, -1)
-            cost = dear + FULL_ROUTER_COST * np.maximum(0, crowd + 1 - num_free)
-            wish.path = _straight(wish, cost, shared) or find_path(cost, SHARED_LINK_COST * shared, wish.start, wish.end, set(wish.tail))
-            _count(wish, crowd, shared, 1)
+            traffic.count(wish, -1)
+            wish.path = traffic.straight(wish) or traffic.cheapest(wish)
+            if not wish.path:
+                raise DoesNotFitError(f"net {names[wish.net]} finds no way from PE {wish.start} to PE {wish.end}")
+            traffic.count(wish, 1)
         colors, conflicts = _color(wishes)
         if max(colors) < num_free:
             return colors
-        worst = {wish for wish, color in zip(range(len(wishes)), colors, strict=True) if color >= num_free}
-        full = worst | {other for wish in worst for other in conflicts[wish]}
-        crossed = Counter(pe for i in full for pe in wishes[i].pes)
-        for (x, y), lanes in crossed.items():
-            if lanes > 1:
-                dear[y, x] += FULL_ROUTER_COST * lanes
+        lacking = {i for i, color in enumerate(colors) if color >= num_free}
+        full = lacking | {other for i in lacking for other in conflicts[i]}
+        traffic.raise_prices(wishes[i] for i in full)
         again = [wishes[i] for i in sorted(full)]
-    y, x = np.unravel_index(int(np.argmax(crowd)), crowd.shape)
-    there = sorted({names[wish.net] for wish in wishes if (int(x), int(y)) in wish.pes})
+    at = int(np.argmax(traffic.crowd))
+    pe = (at % placement.width, at // placement.width)
+    there = sorted({names[wish.net] for wish in wishes if pe in wish.pes})
     raise DoesNotFitError(
         f"the nets between blocks need {max(colors) + 1} colors, {num_free} are left",
-        notes=[f"the fullest router, of PE ({x},{y}), is crossed by {crowd[y, x]} lanes: {', '.join(there[:6])}"],
+        notes=[f"the fullest router, of PE ({pe[0]},{pe[1]}), is crossed by {traffic.crowd.max()} lanes: {', '.join(there[:6])}"],
         help="place blocks that follow each other side by side",
     )
 
 
-def _count(wish: _Wish, crowd: np.ndarray, shared: np.ndarray, by: int) -> None:
-    for x, y in wish.pes:
-        crowd[y, x] += by
-    for (ax, ay), (bx, by_) in wish.links():
-        shared[ay, ax, _port((ax, ay), (bx, by_))] += by
+class _Traffic:
+    """What routers and links carry so far, and what it costs to come on top; arrays are (y, x) and (y, x, port)."""
 
+    def __init__(self, width: int, height: int, num_free: int):
+        self.num_free = num_free
+        self.crowd = np.zeros((height, width), np.int32)  # lanes per router
+        self.shared = np.zeros((height, width, 4), np.int32)  # lanes per link
+        self.price = np.zeros((height, width), np.int32)  # of routers that were full before
 
-def _straight(wish: _Wish, cost: np.ndarray, shared: np.ndarray) -> list[PE] | None:
-    """The path along y, then along x, if nothing on it is dear, shared, or the lane's own tail."""
-    (x, y), path = wish.start, [wish.start]
-    while (x, y) != wish.end:
-        if y != wish.end[1]:
-            y += 1 if wish.end[1] > y else -1
-        else:
-            x += 1 if wish.end[0] > x else -1
-        path.append((x, y))
-    own = any(pe in wish.tail for pe in path[:-1])
-    if own or any(cost[y, x] for x, y in path) or any(shared[a[1], a[0], _port(a, b)] for a, b in itertools.pairwise(path)):
-        return None
-    return path
+    def count(self, wish: _Wish, change: int) -> None:
+        """Add or take away a wish's path, if it has one."""
+        if wish.path:
+            for x, y in wish.pes:
+                self.crowd[y, x] += change
+            for a, b in itertools.pairwise(wish.path):
+                self.shared[a[1], a[0], _port(a, b)] += change
+
+    def straight(self, wish: _Wish) -> list[PE] | None:
+        """The path along y, then along x, if no router on it has a price or is full, no link is shared, and it meets no tail of its own."""
+        (x, y), path = wish.start, [wish.start]
+        while (x, y) != wish.end:
+            if y != wish.end[1]:
+                y += 1 if wish.end[1] > y else -1
+            else:
+                x += 1 if wish.end[0] > x else -1
+            if self.shared[path[-1][1], path[-1][0], _port(path[-1], (x, y))]:
+                return None
+            path.append((x, y))
+        dear = any(self.price[y, x] or self.crowd[y, x] >= self.num_free for x, y in path)
+        return None if dear or any(pe in wish.tail for pe in path[:-1]) else path
+
+    def cheapest(self, wish: _Wish) -> list[PE]:
+        """The path of least cost; empty when there is none."""
+        cost = self.price + FULL_ROUTER_COST * np.maximum(0, self.crowd + 1 - self.num_free)
+        return find_path(cost, SHARED_LINK_COST * self.shared, wish.start, wish.end, set(wish.tail))
+
+    def raise_prices(self, wishes: Iterable[_Wish]) -> None:
+        """Routers where several of these wishes meet get dearer."""
+        for (x, y), lanes in Counter(pe for wish in wishes for pe in wish.pes).items():
+            if lanes > 1:
+                self.price[y, x] += FULL_ROUTER_COST * lanes
 
 
 def _color(wishes: list[_Wish]) -> tuple[list[int], nx.Graph]:

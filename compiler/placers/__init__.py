@@ -38,7 +38,8 @@ def find_placement(problem: Problem, placer: str, search: Search) -> Placement:
     cost, bound = problem.cost(placement), problem.lower_bound
     about = {
         "placer": placer, "seed": search.seed, "objective": problem.objective, "predicted_cycles_per_token": math.ceil(cost.cycles),
-        "predicted_hops_per_token": int(cost.hops), "lower_bound": {"cycles": math.ceil(problem.bounds.cycles), "hops": int(problem.bounds.hops)},
+        "predicted_hops_per_token": int(cost.hops),
+        "lower_bound": {"cycles": math.ceil(problem.bounds.cycles), "hops": int(problem.bounds.hops)},
         "gap_frac": round(problem.weigh(cost) / bound - 1, 4),
     }  # fmt: skip
     return Placement(placement.width, placement.height, placement.rects, placement.names, placement.inputs, placement.outputs,

@@ -214,7 +214,7 @@ class _Model:
     def _gather(self, height: int, bottom: bool) -> int:
         """Cost of collecting the segments of a block so high at its top or bottom row, read off `measure` for a net of one link."""
         p = self.problem
-        sides = (SOUTH, FREE) if bottom else (NORTH, FREE)
-        _, hops, *_ = measure(p.dim, 0, 0, 1, height, sides[0], 1, height - 1 if bottom else 0, 1, height + 1, NORTH, p.hop_cycles, p.ramp_cycles)
+        side, below = (SOUTH, height - 1) if bottom else (NORTH, 0)
+        _, hops, *_ = measure(p.dim, 0, 0, 1, height, side, 1, below, 1, height + 1, NORTH, p.hop_cycles, p.ramp_cycles)
         cycles = (height - 1) * (p.hop_cycles + p.ramp_cycles) if bottom else 0
         return self._value((cycles, hops - p.dim - p.dim * height))

@@ -17,7 +17,8 @@ from wse.compiler.placers.snake import snake
 from wse.program import Rect
 
 Rects = tuple[Rect, ...]
-Pull = Callable[[int, np.ndarray, np.ndarray, int, int], np.ndarray]  # (block, xs, ys, width, height) -> how far corners are from where it should be
+Pull = Callable[[int, np.ndarray, np.ndarray, int, int], np.ndarray]
+"""(block, xs, ys, width, height) -> how far a rectangle with its corner there is from where the block should be."""
 NUM_SHAPES = 6  # tried per block, of least cost
 NEAR = 400  # places looked at in full per shape, nearest to its neighbours in the chain
 

@@ -22,7 +22,7 @@ def machine_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="change a number of the machine"),
         click.option("--mesh", metavar="WxH", help="mesh in PEs (default: the smallest that fits)"),
         click.option("--placement", type=click.Path(path_type=Path), help="a placement file, as `wse place` writes it"),
-        click.option("--placer", default="snake", show_default=True, help="how the blocks are placed: snake, greedy, spectral, anneal, exact"),
+        click.option("--placer", default="snake", show_default=True, help="snake, greedy, spectral, anneal or exact"),
         click.option("--split", type=click.Choice(["layer", "half"]), default="layer", show_default=True, help="a block per layer, or two"),
         click.option("--context", type=int, help="positions to keep room for"),
         click.option("--dtype", type=click.Choice(["f16", "f32"]), default="f16", show_default=True, help="weights in SRAM"),

@@ -42,7 +42,12 @@ def place(
         nets = route(placement, placed.model.config.dim, placed.spec.num_colors)
     placement.write(output)
     cost, problem = placed.problem.cost(placement), placed.problem
+    gap = problem.weigh(cost) / problem.lower_bound - 1
     click.echo(f"{len(placed.blocks)} blocks on {placement.width}x{placement.height} PEs -> {output}")
-    click.echo(f"predicted per token: {cost.hops:,.0f} hops, {cost.cycles:,.0f} cycles (lower bounds {problem.bounds.hops:,.0f}, "
-               f"{problem.bounds.cycles:,.0f}); {100 * (problem.weigh(cost) / problem.lower_bound - 1):.2f} % above the bound of both")  # fmt: skip
+    click.echo(f"predicted per token: {cost.hops:,.0f} hops, {cost.cycles:,.0f} cycles")
+    click.echo(f"no placement has fewer than {problem.bounds.hops:,.0f} hops, or {problem.bounds.cycles:,.0f} cycles; this one is "
+               f"{100 * gap:.2f} % above the bound for objective '{problem.objective}'")  # fmt: skip
+    if "proved_bound" in placement.about:
+        proved = placement.about["objective_value"] / placement.about["proved_bound"] - 1
+        click.echo("proved optimal" if placement.about["proved_optimal"] else f"at most {100 * proved:.2f} % above the optimum")
     click.echo(report_routes(nets).dump())
