@@ -57,12 +57,14 @@ class Sizes:
                      ceil_div(config.hidden_dim, width), ceil_div(config.vocab_size, width))  # fmt: skip
 
 
-def block_cost(config: ModelConfig, spec: MachineSpec, part: Part, width: int, height: int, slices: int, position: int) -> Cost:
-    """One token at `position` (from 0), from when the block has its input to when its output can leave; greedy head."""
+def block_cost(
+    config: ModelConfig, spec: MachineSpec, part: Part, width: int, height: int, slices: int, context: int, position: int
+) -> Cost:
+    """One token at `position` (from 0) of `context`, from when the block has its input to when its output can leave; greedy head."""
     tally = _Tally(config, spec, width, height, Sizes.of(config, width, height, slices))
     tally.hops += config.dim * (width - 1)  # the input, along every row
     if part in (Part.LAYER, Part.ATTENTION):
-        tally.attention(slices, position)
+        tally.attention(slices, context, position)
     if part in (Part.LAYER, Part.FEED_FORWARD):
         tally.feed_forward()
     if part is Part.FINAL:
@@ -78,18 +80,18 @@ class _Tally:
         self.roots = {"x": best_root(spec, width, sizes.x), "y": best_root(spec, height, sizes.x)}
         self.cycles = self.hops = 0.0
 
-    def attention(self, slices: int, position: int) -> None:
-        s, config, height = self.sizes, self.config, self.height
-        heads, held = s.group + 1, ceil_div(position + 1, height)  # `held`: positions on the fullest row
+    def attention(self, slices: int, context: int, position: int) -> None:
+        s, heads = self.sizes, self.sizes.group + 1
+        held, slots = ceil_div(position + 1, self.height), ceil_div(context, self.height)  # on the fullest row
         self.rmsnorm()
         self.gemv("y", s.x, (s.group + 2) * s.part)
         self.special(1 + s.part)  # position to float, sine and cosine of half a head each
-        self.vector(*[s.part // 2] * 1, *[heads * s.part // 2] * 6)
+        self.vector(s.part // 2, *[heads * s.part // 2] * 6)
         self.special(1)  # position mod rows
         self.cycles += self.spec.branch_not_taken_cycles
         self.copy(s.part, s.part)
         self.vector(1, 1)
-        self.copy(s.group * ceil_div(min(self.config.seq_len, position + 1), height))
+        self.copy(s.group * slots)
         for _ in range(s.group):
             self.mapped(s.part, held)
         if slices > 1:

@@ -337,7 +337,8 @@ class _Block:
         if net.kind == TRUNK:
             self._gather(x)
             return
-        for (n, color, _), rows in _runs([(len(s), lane.color, pe[0]) for s, lane, pe in zip(self.rows, net.lanes, net.exits, strict=False)]):
+        lanes = zip(self.rows, net.lanes, net.exits, strict=False)
+        for (n, color, _), rows in _runs([(len(segment), lane.color, pe[0]) for segment, lane, pe in lanes]):
             pe = program.pes(Rect(*net.exits[rows.start], 1, len(rows)))
             pe.mov(pe.send(color), x[:n])
 

@@ -106,7 +106,7 @@ class Partitioner:
     def cost(self, block: Block, position: int | None = None) -> Cost:
         """Predicted cost of a token in the block, by default in the middle of the context."""
         position = self.context // 2 if position is None else position
-        return block_cost(self.config, self.spec, block.part, block.width, block.height, block.slices, position)
+        return block_cost(self.config, self.spec, block.part, block.width, block.height, block.slices, self.context, position)
 
     def _shapes(self, part: Part, max_width: int, max_height: int) -> tuple[Block, ...]:
         """The shapes within a size; empty when there are none. Raises `DoesNotFitError` if the whole machine is too small."""
