@@ -108,7 +108,7 @@ def place_model(
     else:
         problem = _new_problem(partitioner, mesh, options)
         found = find_placement(problem, options.placer, options.search)
-        origin = {"model": model.name, "arch": spec.name, "dtype": dtype, "context": context, "split": options.split}
+        origin = {"model": name, "arch": spec.name, "dtype": dtype, "context": context, "split": options.split}
         placement = replace(found, about=origin | dict(found.about))
     return Placed(spec, model, dtype, context, problem, placement, placement.blocks(partitioner))
 

@@ -9,13 +9,14 @@ import click
 
 from wse import __version__
 from wse.cli.build import compile_, models
+from wse.cli.compare import compare
 from wse.cli.config import config
 from wse.cli.place import place
 from wse.cli.run import run
 from wse.cli.verify import verify
 from wse.errors import EXIT_BUG, WseError
 
-COMMANDS: tuple[click.Command, ...] = (run, verify, compile_, place, models, config)
+COMMANDS: tuple[click.Command, ...] = (run, verify, compile_, place, compare, models, config)
 
 
 def main() -> None:
