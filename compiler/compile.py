@@ -76,11 +76,16 @@ def compile_model(
 
     Raises the `WseError` of the stage that refuses.
     """
-    placed = place_model(name, spec, dtype=dtype, context=context, mesh=mesh, options=options)
-    model, placement = placed.model, placed.placement
+    return compile_placed(place_model(name, spec, dtype=dtype, context=context, mesh=mesh, options=options), head)
+
+
+def compile_placed(placed: Placed, head: str = "greedy") -> Compiled:
+    """The stages after placing: route, lower."""
+    model, placement, spec = placed.model, placed.placement, placed.spec
     nets = route(placement, model.config.dim, spec.num_colors)
-    program = lower(model, spec, placed.blocks, placement, nets, dtype, placed.context, head)
-    return Compiled(spec, model, build_graph(model.config), placed.blocks, placement, nets, program, dtype, placed.context, head)
+    program = lower(model, spec, placed.blocks, placement, nets, placed.dtype, placed.context, head)
+    graph = build_graph(model.config)
+    return Compiled(spec, model, graph, placed.blocks, placement, nets, program, placed.dtype, placed.context, head)
 
 
 def place_model(

@@ -27,7 +27,7 @@ def summarize(session: Session, prompt: list[int], tokens: list[Token], text: st
     decode = [b.cycle - a.cycle for a, b in itertools.pairwise(tokens)]
     per_token = float(np.mean(decode)) if decode else float(first)
     num_positions = len(prompt) + len(tokens) - 1
-    hops = _hops(program.channel_tx, counters)
+    hops = channel_hops(program.channel_tx, counters)
     lower = lower_bound_cycles(compiled)
     data_bytes = np.array([4 * cls.sram_words + cls.code_bytes for cls in program.classes])
     fullest = int(np.argmax(data_bytes[program.core_class]))
@@ -80,7 +80,7 @@ def lower_bound_cycles(compiled: Compiled) -> int:
     return int(cycles + sum(rect.width for rect in compiled.placement.rects) * spec.hop_cycles)
 
 
-def _hops(channel_tx: np.ndarray, counters: Counters) -> np.ndarray:
+def channel_hops(channel_tx: np.ndarray, counters: Counters) -> np.ndarray:
     """Links crossed, per channel: wavelets times tx ports that are links."""
     links = sum((channel_tx >> port) & 1 for port in Port if port != Port.RAMP)
     return counters.sent * links
@@ -89,7 +89,7 @@ def _hops(channel_tx: np.ndarray, counters: Counters) -> np.ndarray:
 def _blocks(compiled: Compiled, counters: Counters) -> list[dict[str, Any]]:
     """Per block: its rectangle, busy and stalled PE-cycles, and hops inside it."""
     program = compiled.program
-    hops = _hops(program.channel_tx, counters)
+    hops = channel_hops(program.channel_tx, counters)
     result = []
     for block, rect in zip(compiled.blocks, compiled.placement.rects, strict=True):
         cores, channels = (_inside(pe, program.width, rect) for pe in (program.core_pe, program.channel_pe))

@@ -74,7 +74,9 @@ def _print_table(found: list[Described]) -> None:
     Console(highlight=False).print(table)
 
 
-def _read(path: Path, model: str | None, arch: str | None, settings: tuple[str, ...], known: dict[tuple[Any, ...], Partitioner]) -> Described:
+def _read(
+    path: Path, model: str | None, arch: str | None, settings: tuple[str, ...], known: dict[tuple[Any, ...], Partitioner]
+) -> Described:
     """A placement file or a run folder, taken apart; `known` keeps models that were loaded."""
     from wse.compiler.compare import describe
     from wse.compiler.load import load_model
