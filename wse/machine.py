@@ -153,7 +153,8 @@ class Machine:
     def snapshot(self) -> dict[str, np.ndarray]:
         """Everything a run leaves behind, by name: SRAM, registers, counters, outputs."""
         counters = self.counters()
-        state = {name: getattr(counters, name) for name in counters.__dataclass_fields__ if name != "cycles" and not name.startswith("row_")}
+        left_out = ("cycles", "row_busy", "row_elapsed")
+        state = {name: getattr(counters, name) for name in counters.__dataclass_fields__ if name not in left_out}
         state |= {"sram": self._state.sram.copy(), "registers": self._state.regs.copy()}
         for name in self._outputs:
             values, cycles = self.output(name, Type.I32)

@@ -52,7 +52,7 @@ def _send_line(clock, rate, plan, fifo, ring, chan, rival, core, thread, event, 
         usable = ring[slot, 0]
         leave = max(at + 1, usable, ring[d_base + ((d_end - room) & d_mask), 0] + 1)
         if leave >= quiet:
-            quiet = _quiet_until(plan, fifo, ring, chan, rival, core, thread, source, c, leave, cycle)
+            quiet = _quiet_until(clock, plan, fifo, ring, chan, rival, core, thread, source, c, leave, cycle)
             chan[c, Chan.QUIET] = quiet
         if leave >= quiet or not _note_sent(clock, journal, len(chan), ring[slot, 1], usable, c, leave, cycle):
             schedule(event, wheel, clock, c, leave)
@@ -100,7 +100,7 @@ def _send_tree(
         if at == NEVER:
             break
         if at >= chan[c, Chan.QUIET]:
-            chan[c, Chan.QUIET] = _quiet_until(plan, fifo, ring, chan, rival, core, thread, source, c, at, cycle)
+            chan[c, Chan.QUIET] = _quiet_until(clock, plan, fifo, ring, chan, rival, core, thread, source, c, at, cycle)
         if at >= chan[c, Chan.QUIET] or not _note_sent(clock, journal, len(chan), ring[slot, 1], usable, c, at, cycle):
             schedule(event, wheel, clock, c, at)
             break
@@ -124,7 +124,7 @@ def _send(clock, rate, fifo, ring, chan, event, wheel, todo, sink, out_value, ou
 
 
 @inline
-def _quiet_until(plan, fifo, ring, chan, rival, core, thread, source, c, at, cycle):
+def _quiet_until(clock, plan, fifo, ring, chan, rival, core, thread, source, c, at, cycle):
     """A cycle before which no rival of channel c has a wavelet to send; stops looking once it is not after `at`."""
     quiet = NEVER
     first = chan[c, Chan.RIVALS]
@@ -134,21 +134,37 @@ def _quiet_until(plan, fifo, ring, chan, rival, core, thread, source, c, at, cyc
             arrival = head_cycle(fifo, ring, other)
         else:
             s = chan[other, Chan.SOURCE]
-            k = chan[other, Chan.ENTRANT]
+            k = fifo[s, Fifo.PRODUCER] - clock[Clock.FIRST_CORE]
             if fifo[s, Fifo.HEAD] + fifo[s, Fifo.COUNT] != fifo[other, Fifo.HEAD]:
                 arrival = cycle  # some wavelet is on its way
-            elif k >= 0:
+            elif k < 0:
+                host = fifo[s, Fifo.PRODUCER] - clock[Clock.NUM_CHANNELS]
+                arrival = cycle + chan[other, Chan.DELAY] if source[host, Source.POS] < source[host, Source.END] else NEVER
+            else:
                 arrival = _next_beat(plan, core, thread, k, s, cycle)
                 if arrival < NEVER:
                     arrival += chan[other, Chan.DELAY]
-            elif source[-1 - k, Source.POS] < source[-1 - k, Source.END]:
-                arrival = cycle + chan[other, Chan.DELAY]
-            else:
-                arrival = NEVER
         quiet = min(quiet, arrival)
         if quiet <= at:
             break
     return quiet
+
+
+@leaf
+def look_ahead(clock, plan, fifo, chan, core, thread, sink, limit, cycle):
+    """Work out how long the run will last at least while outputs are awaited: until the last of them can have arrived."""
+    sure = cycle
+    for s in range(len(sink)):
+        c = sink[s, Sink.CHANNEL]
+        f = chan[c, Chan.SOURCE]
+        k = fifo[f, Fifo.PRODUCER] - clock[Clock.FIRST_CORE]
+        missing = sink[s, Sink.AWAITED] - (fifo[f, Fifo.HEAD] + fifo[f, Fifo.COUNT])
+        if k >= 0 and missing > 0:
+            at = _next_beat(plan, core, thread, k, f, cycle)
+            if at < NEVER:
+                sure = max(sure, at + missing - 1 + chan[c, Chan.DELAY])
+    clock[Clock.SURE] = min(sure, limit - 1)
+    clock[Clock.AHEAD] = clock[Clock.SURE]
 
 
 @inline

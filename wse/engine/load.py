@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from wse.engine.parts import find_parts
 from wse.engine.state import (
     HORIZON,
     NEVER,
@@ -41,6 +42,7 @@ def load_state(program: Program) -> State:
     _trace_back(program, fifo, chan)
     sink = np.zeros((len(program.host_out), len(Sink)), np.int64)
     sink[:, Sink.AWAITED] = -1
+    sink[:, Sink.CHANNEL] = [channel_index(program, port.pe, port.color) for port in program.host_out]
     sram = program.sram.copy()
     regs = np.zeros((num_cores, spec.num_registers), np.int32)
     event = np.full((first_core + num_cores, 4), -1, np.int64)
@@ -50,6 +52,9 @@ def load_state(program: Program) -> State:
     clock[Clock.ALIVE] = num_cores
     clock[Clock.NUM_CHANNELS], clock[Clock.FIRST_CORE] = num_channels, first_core
     clock[Clock.CAN_FAULT] = _can_fault(program, plan)
+    part_entity, part_start = find_parts(program, fifo, chan, first_core)
+    if clock[Clock.CAN_FAULT] or len(sink):
+        part_start = part_start[[0, -1]]
     wheel = np.full((2, WHEEL_SLOTS), -1, np.int64)
     _schedule_all_cores(event, wheel, clock, first_core, num_cores)
     ring = _table(int((fifo[:, Fifo.MASK] + 1).sum()), 2)
@@ -69,6 +74,8 @@ def load_state(program: Program) -> State:
         core=core,
         thread=thread,
         event=event,
+        part_entity=part_entity,
+        part_start=part_start,
         wheel=wheel,
         work=np.zeros(first_core + num_cores, np.int64),
         todo=np.zeros(2 * num_channels + 8, np.int64),
@@ -272,10 +279,8 @@ def _trace_back(program: Program, fifo: np.ndarray, chan: np.ndarray) -> None:
     while (source[source] != source).any():  # pointer doubling
         links = links + links[source]
         source = source[source]
-    entrant = producer[source] - num
-    from_core = entrant >= num_sources
+    from_core = producer[source] >= num + num_sources
     chan[:, Chan.SOURCE] = source
-    chan[:, Chan.ENTRANT] = np.where(from_core, entrant - num_sources, -1 - entrant)
     chan[:, Chan.DELAY] = links * spec.hop_cycles + np.where(from_core, 1 + spec.ramp_out_cycles, spec.hop_cycles)
 
 

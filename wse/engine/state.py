@@ -52,11 +52,10 @@ class Chan(IntEnum):
     NUM_RIVALS = 9
     RIVALS = 10  # first in `rival`: channels of this router that share a tx port with this one
     SOURCE = 11  # channel where the wavelets of this one enter the fabric; all of them pass through here
-    ENTRANT = 12  # core that puts them in there, or -1 - host source
-    DELAY = 13  # least cycles from their first beat, or from the host, to being usable here
-    TX = 14  # port mask
-    COLOR = 15
-    ROUTER = 16  # dense index of routers that have channels with rivals
+    DELAY = 12  # least cycles from their first beat, or from the host, to being usable here
+    TX = 13  # port mask
+    COLOR = 14
+    ROUTER = 15  # dense index of routers that have channels with rivals
 
 
 class Core(IntEnum):
@@ -160,6 +159,7 @@ class Sink(IntEnum):
 
     COUNT = 0
     AWAITED = 1  # stop when COUNT gets here, -1 when nothing is awaited
+    CHANNEL = 2  # that sends to it
 
 
 class Sent(IntEnum):
@@ -193,6 +193,7 @@ class Clock(IntEnum):
     SWEPT = 15  # cycle in which the journal was last rid of old entries
     NUM_CHANNELS = 17
     FIRST_CORE = 18  # entity of the first core
+    TO_END = 20  # the run ends with the programs, not with awaited outputs
     LAST_AWAITED = 19  # latest arrival among the last awaited wavelets
 
 
@@ -226,6 +227,8 @@ class State(NamedTuple):
     core: np.ndarray
     thread: np.ndarray
     event: np.ndarray
+    part_entity: np.ndarray  # int64 (num_entities,), sorted by part
+    part_start: np.ndarray  # int64 (num_parts + 1,); (2,) where parts are not told apart
     wheel: np.ndarray  # int64 (2, WHEEL_SLOTS): first channel or source, first core
     work: np.ndarray  # int64 (num_entities,): events of the cycle at hand
     todo: np.ndarray  # int64: channels that may be able to send; entry 0 counts them

@@ -54,8 +54,9 @@ def run_stream(
     until = max(cycle, clock[Clock.AHEAD])
     both = fa >= 0 and fb >= 0
     num = thread[th, Thread.NUM]
-    end = thread[th, Thread.NEXT] + (num - thread[th, Thread.POS]) * cycles  # at the earliest
-    clock[Clock.SURE] = max(clock[Clock.SURE], min(end - 1, clock[Clock.AHEAD]))
+    if clock[Clock.TO_END]:
+        end = thread[th, Thread.NEXT] + (num - thread[th, Thread.POS]) * cycles  # at the earliest
+        clock[Clock.SURE] = max(clock[Clock.SURE], min(end - 1, clock[Clock.AHEAD]))
     look = NEVER
     blocked = False
     while not blocked:
