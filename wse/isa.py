@@ -23,6 +23,42 @@ long things take is design section 2.2; where that section is silent these rules
 * Stalls: a PE-cycle in which no beat is under way belongs to the lowest-numbered thread with an
   instruction under way (main thread first): "overhead" before that thread's next beat could start (issue, map step, branch,
   task start), then "data" until its fabric operands are there, then "room".
+
+Switches. A color at a router has 1 to 4 route positions, each an rx port and a set of tx ports; a plain route is one position.
+
+* A router has one FIFO for each (color, rx port that any position of the color names, or that code can write there); in each
+  cycle the current position's rx port says which of them is served, and its tx ports where the wavelet goes. The first position
+  is current at load. Wavelets in the other FIFOs wait. A neighbour, the host or the core sends into the FIFO of the port it
+  reaches, and room is judged for that FIFO alone. A FIFO or queue gives at most one wavelet in a cycle.
+* Arbitration and `wait` go by the cycle from which a wavelet could have left had its FIFO been served all the time.
+* A control wavelet has its control bit set and says in its 32 bits (`control_bits`): up to 8 commands, the first in bits 0-1, and
+  in bits 16-21 the number of a task plus one, or 0 for none; bits 22-31 are free. It moves as any wavelet does: takes a slot, a
+  link, and in multicast every tx port.
+* Where a control wavelet leaves a router in t and its color has a switch there, its first command acts on that switch: ADVANCE to
+  the next position, RESET to the first; the new position counts from t + 1. What leaves has that command popped (the others move
+  up, NONE comes in last) with `Pop.ALWAYS`, and with `Pop.ON_ADVANCE` if the command was ADVANCE. A plain route passes it on as
+  it is, and so does a link to the host.
+* A control wavelet that would leave a switch with bits 0-21 all zero is spent: it has nothing left to say. It goes nowhere, needs
+  neither port nor room, and takes no time: in the first cycle t in which it is the oldest of the served FIFO and could leave, it
+  is taken off and its command acts at once, so that in t the router serves the FIFO of the new position (unless that is the FIFO
+  it was in, which has given its wavelet). One for each color and cycle. It is not counted as sent.
+* After the last position ADVANCE leads to the first with ring mode; without, it is `Fault.SWITCH_PAST_END` of that PE and color
+  in t.
+* REROUTE issued in t overwrites one position of a color at its own router, from t + 1 on (also of a plain route, which is a ring
+  of one position that never pops). Wavelets stay in the FIFOs they are in. It takes `control_cycles`. If it meets a command in
+  the same cycle, both act.
+* Counters: `sent` and `wait` are by (PE, color) as for plain routes; `switch_sent` counts, for each row of `Program.switches`,
+  the wavelets that left through each port.
+
+Control wavelets at a core. In a cycle t in which the oldest wavelet of an input queue could be consumed and is a control wavelet,
+the core takes it off: the task it names, if any, is activated, seen from t + 1 on. It is no operand: what is behind it can be
+consumed from t + 1 on. A task without code (or one that a color is bound to) is `Fault.BAD_TASK`.
+
+Ends of a run. With outputs awaited, when the last has arrived. With none awaited, when every program has ended: no task running
+or activated, no operation under way, and no wavelet queued or under way in an input queue that a task is bound to. In a program
+that is reactive (an instruction sends control wavelets, or a task is bound to a color) a core that has ended can be woken, so
+there the run is over when that holds and nothing can move any more; `cycles` is then as at a deadlock: the cycle after the last
+in which anything was done.
 """
 
 from __future__ import annotations
@@ -64,6 +100,7 @@ class Op(IntEnum):
     BLOCK = 22
     UNBLOCK = 23
     END = 24  # end of a task's code
+    REROUTE = 25  # overwrite a route position at this router; columns EXTENT..: color, position, rx port, mask of tx ports
 
 
 class OpClass(IntEnum):
@@ -93,6 +130,10 @@ class Kind(IntEnum):
     FABRIC_IN = 4  # one wavelet of a color per element
     FABRIC_HELD = 5  # one wavelet of a color per outer step of a mapped operation, held for its inner elements
     FABRIC_OUT = 6  # one wavelet of a color per element
+    CONTROL_OUT = 7  # one control wavelet of a color per element, whose 32 bits it is
+
+
+SENDS = frozenset({Kind.FABRIC_OUT, Kind.CONTROL_OUT})
 
 
 class Type(IntEnum):
@@ -119,6 +160,43 @@ class Port(IntEnum):
     SOUTH = 2
     WEST = 3
     RAMP = 4
+
+
+class Command(IntEnum):
+    """What a control wavelet tells a switch."""
+
+    NONE = 0
+    ADVANCE = 1
+    RESET = 2
+
+
+class Pop(IntEnum):
+    """When a switch takes the command it obeyed off a control wavelet."""
+
+    NEVER = 0
+    ALWAYS = 1
+    ON_ADVANCE = 2
+
+
+MAX_POSITIONS = 4
+MAX_COMMANDS = 8
+COMMAND_BITS = 2
+COMMANDS_MASK = (1 << COMMAND_BITS * MAX_COMMANDS) - 1
+TASK_SHIFT = 16  # of a control wavelet's task number plus one
+TASK_MASK = 0x3F
+
+
+def control_bits(*commands: Command, task: int | None = None) -> int:
+    """The 32 bits of a control wavelet with these commands (the first is obeyed first) that activates `task` at cores it reaches.
+
+    Raises `ValueError` for more than 8 commands or a task that does not fit.
+    """
+    if len(commands) > MAX_COMMANDS:
+        raise ValueError(f"a control wavelet carries at most {MAX_COMMANDS} commands, got {len(commands)}")
+    if task is not None and not 0 <= task < TASK_MASK:
+        raise ValueError(f"a control wavelet names a task in 0..{TASK_MASK - 1}, got {task}")
+    bits = sum(int(command) << COMMAND_BITS * i for i, command in enumerate(commands))
+    return bits | (0 if task is None else task + 1) << TASK_SHIFT
 
 
 PORT_STEP = {Port.NORTH: (0, -1), Port.EAST: (1, 0), Port.SOUTH: (0, 1), Port.WEST: (-1, 0)}
@@ -178,12 +256,30 @@ class Operand(IntEnum):
 NUM_COLS = 40
 
 
+class Switch(IntEnum):
+    """Columns of `Program.switches`: one row per channel with more than one position, or that code rewrites."""
+
+    CHANNEL = 0
+    NUM = 1  # positions
+    RING = 2
+    POP = 3  # a Pop
+    FIFOS = 4  # mask of the rx ports that have a FIFO
+    EXITS = 5  # mask of the tx ports that a wavelet can ever leave through
+    RX = 6  # ..9, a Port for each position, -1 where there is none
+    TX = 10  # ..13, mask of ports for each position
+
+
+NUM_SWITCH_COLS = 14
+
+
 class Fault(IntEnum):
     """What a running program can do wrong; the engine stops at the end of that cycle with one of these."""
 
     NONE = 0
     OUT_OF_BOUNDS = 1  # a memory operand reaches outside the PE's SRAM
     DIVIDE_BY_ZERO = 2  # i32 DIV or MOD
+    SWITCH_PAST_END = 3  # ADVANCE at the last position of a switch without ring mode
+    BAD_TASK = 4  # a control wavelet names a task that has no code, or that a color is bound to
 
 
 class Status(IntEnum):

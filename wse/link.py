@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from wse.errors import DoesNotFitError, ProgramError
-from wse.isa import NUM_COLS, TYPE_BYTES, Col, Op, Type
-from wse.program import CodeClass, Program, Rect, Symbol
+from wse.isa import MAX_POSITIONS, NUM_COLS, NUM_SWITCH_COLS, TYPE_BYTES, Col, Op, Pop, Port, Switch, Type
+from wse.program import CodeClass, Program, Rect, Symbol, class_rows
 
 if TYPE_CHECKING:
     from wse.builder import ProgramBuilder
@@ -27,6 +27,21 @@ class Label:
 
     name: str
     number: int
+
+
+@dataclass(frozen=True)
+class Route:
+    """What a router does with a color: positions of (rx port, mask of tx ports), and how a switch goes from one to the next.
+
+    A plain route is a ring of one position that never pops: control wavelets change nothing there.
+    """
+
+    positions: tuple[tuple[Port, int], ...]
+    ring: bool = True
+    pop: Pop = Pop.NEVER
+
+    def __str__(self) -> str:
+        return " then ".join(f"{rx.name} to {'+'.join(port.name for port in Port if tx >> port & 1)}" for rx, tx in self.positions)
 
 
 @dataclass(frozen=True)
@@ -99,11 +114,13 @@ def link(builder: ProgramBuilder, meta: dict[str, str]) -> Program:
         words = (data_bytes + 3) // 4
         classes.append(CodeClass(entries, int(entries[0] >= 0), blocked, num_threads, words, code_bytes, symbols))
     core_sram, sram = _data(builder, core_pe, core_class, classes)
-    channels = _channels(builder)
-    return Program(
+    pe, color, route = _channels(builder)
+    first = np.array([distinct.positions[0] for distinct in builder.routes], np.int64).reshape(-1, 2)[route]
+    program = Program(
         builder.spec, builder.width, builder.height, code.table(), tuple(classes), core_pe, core_class, core_sram, sram,
-        *channels, tuple(builder.host_in), tuple(builder.host_out), source_lines, meta,
+        pe, color, first[:, 0], first[:, 1], _switches(builder, route), tuple(builder.host_in), tuple(builder.host_out), source_lines, meta,
     )  # fmt: skip
+    return replace(program, switches=_with_rewrites(program))
 
 
 def _classes(builder: ProgramBuilder) -> tuple[np.ndarray, np.ndarray, list[list[Fragment]]]:
@@ -237,21 +254,82 @@ def _data(
     return core_sram, sram
 
 
-def _channels(builder: ProgramBuilder) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """(pe, color, rx, tx) of every route, sorted by PE, then color."""
-    pes, colors, rxs, txs = [], [], [], []
-    for color, rx in builder.rx.items():
-        pe = np.flatnonzero(rx.ravel() >= 0)
+def _channels(builder: ProgramBuilder) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(pe, color, index into `builder.routes`) of every channel, sorted by PE, then color."""
+    pes, colors, routes = [], [], []
+    for color, route in builder.route_at.items():
+        pe = np.flatnonzero(route.ravel() >= 0)
         pes.append(pe)
         colors.append(np.full(len(pe), color))
-        rxs.append(rx.ravel()[pe])
-        txs.append(builder.tx[color].ravel()[pe])
+        routes.append(route.ravel()[pe])
     if not pes:
         empty = np.zeros(0, np.int64)
-        return empty, empty, empty, empty
-    columns = [np.concatenate(parts).astype(np.int64) for parts in (pes, colors, rxs, txs)]
+        return empty, empty, empty
+    columns = [np.concatenate(parts).astype(np.int64) for parts in (pes, colors, routes)]
     order = np.lexsort((columns[1], columns[0]))
-    return columns[0][order], columns[1][order], columns[2][order], columns[3][order]
+    return columns[0][order], columns[1][order], columns[2][order]
+
+
+def _switches(builder: ProgramBuilder, route: np.ndarray) -> np.ndarray:
+    """Rows of `Program.switches` for the channels with a switch; `route` as from `_channels`."""
+    rows = np.array([_switch_row(distinct) for distinct in builder.routes], np.int64).reshape(-1, NUM_SWITCH_COLS)
+    is_switch = np.array([distinct != Route(distinct.positions[:1]) for distinct in builder.routes], bool)
+    channels = np.flatnonzero(is_switch[route]) if len(route) else route
+    switches = rows[route[channels]]
+    switches[:, Switch.CHANNEL] = channels
+    return switches
+
+
+def _switch_row(route: Route) -> np.ndarray:
+    row = np.zeros(NUM_SWITCH_COLS, np.int64)
+    row[Switch.RX : Switch.RX + MAX_POSITIONS] = -1
+    row[Switch.NUM], row[Switch.RING], row[Switch.POP] = len(route.positions), route.ring, route.pop
+    for i, (rx, tx) in enumerate(route.positions):
+        row[Switch.RX + i], row[Switch.TX + i] = rx, tx
+        row[Switch.FIFOS] |= 1 << rx
+        row[Switch.EXITS] |= tx
+    return row
+
+
+def _with_rewrites(program: Program) -> np.ndarray:
+    """`program.switches` with what its REROUTE instructions can add: rows for plain routes, FIFOs, exits."""
+    rows = program.switches
+    for index, cls in enumerate(program.classes):
+        code = program.code[class_rows(program.code, cls.task_entry)]
+        members = program.core_pe[program.core_class == index]
+        for instruction in code[code[:, Col.OP] == Op.REROUTE]:
+            color, position, rx, tx = (int(value) for value in instruction[Col.EXTENT : Col.EXTENT + 4])
+            line = program.source_lines[instruction[Col.LINE]]
+            channels = program.channels_at(members, color)
+            if (channels < 0).any():
+                x, y = program.xy(members[np.argmin(channels)])
+                raise ProgramError(
+                    f"PE ({x},{y}) rewrites color {color}, which has no route there", notes=[line],
+                    help=f"give color {color} a first route() or switch() on this PE",
+                )  # fmt: skip
+            plain = channels[~np.isin(channels, rows[:, Switch.CHANNEL])]
+            rows = np.concatenate([rows, _plain_rows(program, plain)])
+            mine = np.isin(rows[:, Switch.CHANNEL], channels)
+            short = mine & (rows[:, Switch.NUM] <= position)
+            if short.any():
+                x, y = program.xy(program.channel_pe[rows[np.argmax(short), Switch.CHANNEL]])
+                raise ProgramError(
+                    f"PE ({x},{y}) rewrites position {position} of color {color}, which has {rows[np.argmax(short), Switch.NUM]} there",
+                    notes=[line], help="positions count from 0",
+                )  # fmt: skip
+            rows[mine, Switch.FIFOS] |= 1 << rx
+            rows[mine, Switch.EXITS] |= tx
+    return rows[np.argsort(rows[:, Switch.CHANNEL])]
+
+
+def _plain_rows(program: Program, channels: np.ndarray) -> np.ndarray:
+    """Rows of `Program.switches` for channels with a plain route."""
+    rows = np.tile(_switch_row(Route(())), (len(channels), 1))
+    rx, tx = program.channel_rx[channels], program.channel_tx[channels]
+    rows[:, Switch.CHANNEL], rows[:, Switch.NUM] = channels, 1
+    rows[:, Switch.RX], rows[:, Switch.FIFOS] = rx, 1 << rx
+    rows[:, Switch.TX], rows[:, Switch.EXITS] = tx, tx
+    return rows
 
 
 def _overflow(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from wse import engine
-from wse.errors import DeadlockError, FaultError, ProgramError, nearest
+from wse.errors import DeadlockError, FaultError, ProgramError, UnsupportedError, nearest
 from wse.isa import Col, Fault, OpClass, Stall, Status, Type
 from wse.program import NUMPY_TYPE, Program
 from wse.state import NEVER, Chan, Clock, Core, Fifo, Sink, Source, Thread, load_state
@@ -42,6 +42,7 @@ class Machine:
 
     def __init__(self, program: Program):
         verify(program)
+        _refuse_what_the_engine_lacks(program)
         self.program = program
         self._state = load_state(program)
         self._inputs = {port.name: i for i, port in enumerate(program.host_in)}
@@ -237,3 +238,9 @@ class Machine:
                 clock[Clock.AWAITING] += 1
         if await_outputs and not clock[Clock.AWAITING]:
             clock[Clock.STOP_AT] = stop_at
+
+
+def _refuse_what_the_engine_lacks(program: Program) -> None:
+    """Raise `UnsupportedError` for features that only the reference machine has so far."""
+    if program.reactive or len(program.switches):
+        raise UnsupportedError("the cycle engine does not run switches, control wavelets and run-time routes yet")

@@ -32,9 +32,10 @@ class Recv:
 
 @dataclass(frozen=True)
 class Send:
-    """One wavelet of a color per element."""
+    """One wavelet of a color per element; with `control`, a control wavelet."""
 
     color: int
+    control: bool = False
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,10 @@ from wse.isa import Port, Type
 from wse.program import CodeClass, HostPort, Program, Symbol
 from wse.spec import MachineSpec
 
-SCHEMA = 1
-_ARRAYS = ("code", "core_pe", "core_class", "core_sram", "sram", "channel_pe", "channel_color", "channel_rx", "channel_tx")
+SCHEMA = 2
+_ARRAYS = (
+    "code", "core_pe", "core_class", "core_sram", "sram", "channel_pe", "channel_color", "channel_rx", "channel_tx", "switches",
+)  # fmt: skip
 
 
 def content_hash(program: Program) -> str:

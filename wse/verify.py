@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from wse.errors import ProgramError
-from wse.isa import OPPOSITE, PORT_STEP, Col, Done, Kind, Op, Operand, Port
-from wse.program import Program
+from wse.isa import OPPOSITE, PORT_STEP, SENDS, Col, Done, Kind, Op, Operand, Port
+from wse.program import Program, class_rows
 
 
 def verify(program: Program) -> None:
@@ -33,8 +33,9 @@ def _inside(program: Program, x: int, y: int, port: Port) -> bool:
 
 
 def _verify_routes(program: Program) -> None:
-    """Every tx port meets the opposite rx port of a neighbour, every rx port a tx port, edges only host ports."""
-    pe, color, rx, tx = program.channel_pe, program.channel_color, program.channel_rx, program.channel_tx
+    """Every tx port (of any position) meets the opposite rx port of a neighbour, every rx port a tx port, edges only host ports."""
+    pe, color = program.channel_pe, program.channel_color
+    rx, tx = program.channel_ports()
     num_colors = program.spec.num_colors
     key = pe * num_colors + color
     inputs = {(port.pe, port.color, port.port) for port in program.host_in}
@@ -42,12 +43,11 @@ def _verify_routes(program: Program) -> None:
     for ports, found, what in ((program.host_in, rx, "rx"), (program.host_out, tx, "tx")):
         for end in ports:
             at = np.flatnonzero(key == end.pe * num_colors + end.color)
-            there = len(at) and (found[at[0]] == end.port if what == "rx" else found[at[0]] >> end.port & 1)
-            if not there:
+            if not len(at) or not found[at[0]] >> end.port & 1:
                 where = f"{what} {end.port.name} at PE {_xy(program, end.pe)}"
                 raise ProgramError(f"host port '{end.name}': color {end.color} has no {where}")
     for port, (dx, dy) in PORT_STEP.items():
-        for selected, what in ((tx >> port & 1 == 1, "tx"), (rx == port, "rx")):
+        for selected, what in ((tx >> port & 1 == 1, "tx"), (rx >> port & 1 == 1, "rx")):
             at = np.flatnonzero(selected)
             x, y = pe[at] % program.width + dx, pe[at] // program.width + dy
             inside = (x >= 0) & (x < program.width) & (y >= 0) & (y < program.height)
@@ -61,7 +61,7 @@ def _verify_routes(program: Program) -> None:
             there = (y * program.width + x) * num_colors + color[at]
             other = np.minimum(np.searchsorted(key, there), len(key) - 1)
             good = key[other] == there
-            good &= (rx[other] == OPPOSITE[port]) if what == "tx" else (tx[other] >> OPPOSITE[port] & 1 == 1)
+            good &= (rx if what == "tx" else tx)[other] >> OPPOSITE[port] & 1 == 1
             if not good.all():
                 i = at[np.argmin(good)]
                 want = "takes it in from there" if what == "tx" else "sends it there"
@@ -71,9 +71,8 @@ def _verify_routes(program: Program) -> None:
 
 def _verify_code(program: Program) -> None:
     """Every color an instruction sends or receives has a route with the ramp on the right side; every ramp has a core."""
-    num_colors = program.spec.num_colors
-    key = program.channel_pe * num_colors + program.channel_color
-    for ramp in (program.channel_rx == Port.RAMP, program.channel_tx >> Port.RAMP & 1 == 1):
+    from_ramp, to_ramp = (ports >> Port.RAMP & 1 == 1 for ports in program.channel_ports())
+    for ramp in (from_ramp, to_ramp):
         lost = np.setdiff1d(program.channel_pe[ramp], program.core_pe)
         if len(lost):
             color = program.channel_color[ramp][np.argmax(program.channel_pe[ramp] == lost[0])]
@@ -81,7 +80,7 @@ def _verify_code(program: Program) -> None:
     for index, cls in enumerate(program.classes):
         members = program.core_pe[program.core_class == index]
         seen: set[tuple[Kind, int]] = set()
-        for row in _rows(program, cls.task_entry):
+        for row in program.code[class_rows(program.code, cls.task_entry)]:
             task = int(row[Col.TASK])
             activates = row[Col.OP] == Op.ACTIVATE or row[Col.DONE] == Done.ACTIVATE
             if activates and (task >= len(cls.task_entry) or cls.task_entry[task] < 0):
@@ -92,30 +91,16 @@ def _verify_code(program: Program) -> None:
                 if kind < Kind.FABRIC_IN or (kind, base) in seen:
                     continue
                 seen.add((kind, base))
-                where = np.minimum(np.searchsorted(key, members * num_colors + base), max(len(key) - 1, 0))
-                if len(key):
-                    good = key[where] == members * num_colors + base
-                    out = kind == Kind.FABRIC_OUT
-                    good &= program.channel_rx[where] == Port.RAMP if out else program.channel_tx[where] >> Port.RAMP & 1 == 1
-                else:
-                    good = np.zeros(len(members), bool)
+                channels = program.channels_at(members, base)
+                sends = kind in SENDS
+                good = (channels >= 0) & np.append(from_ramp if sends else to_ramp, False)[channels]
                 if not good.all():
-                    verb = "sends" if kind == Kind.FABRIC_OUT else "receives"
+                    verb = "sends" if sends else "receives"
                     raise ProgramError(
                         f"PE {_xy(program, members[np.argmin(good)])} {verb} color {base}, which has no such route there",
                         notes=[program.source_lines[row[Col.LINE]]],
-                        help=f"route color {base} with {'rx' if kind == Kind.FABRIC_OUT else 'tx'} RAMP on this PE",
+                        help=f"route color {base} with {'rx' if sends else 'tx'} RAMP on this PE",
                     )
-
-
-def _rows(program: Program, entries: tuple[int, ...]) -> list[np.ndarray]:
-    """All instructions of a class's tasks."""
-    rows = []
-    for entry in entries:
-        while entry >= 0 and program.code[entry, Col.OP] != Op.END:
-            rows.append(program.code[entry])
-            entry += 1
-    return rows
 
 
 def _xy(program: Program, pe: int) -> str:

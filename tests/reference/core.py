@@ -21,12 +21,15 @@ import math
 import numpy as np
 
 from reference.arithmetic import bits_of_i32, compare, compute, i32, narrow, widen
-from reference.fabric import Fifo
+from reference.fabric import Channel, Fifo
 from wse.isa import (
     BRANCHES,
     FLOPS,
     MAX_DIMS,
     OP_CLASS,
+    SENDS,
+    TASK_MASK,
+    TASK_SHIFT,
     TYPE_BYTES,
     VECTOR_OPS,
     Col,
@@ -36,6 +39,7 @@ from wse.isa import (
     Op,
     OpClass,
     Operand,
+    Port,
     Stall,
     Type,
 )
@@ -96,7 +100,7 @@ class Operation:
             OpClass.FMA: (spec.fma_cycles, spec.fma_lanes),
             OpClass.SPECIAL: (spec.special_cycles, 1),
         }[self.op_class]
-        per_element = {Kind.FABRIC_IN, Kind.FABRIC_OUT} & {self.d.kind, self.a.kind, self.b.kind}
+        per_element = {Kind.FABRIC_IN, *SENDS} & {self.d.kind, self.a.kind, self.b.kind}
         self.lanes = 1 if per_element else lanes
         self.map_step_cycles = spec.map_step_cycles if row[Col.MAPPED] else 0
 
@@ -128,7 +132,7 @@ class Operation:
 
 
 class Core:
-    """The processor of one PE. `inputs` and `outputs` are its ramp's queues by color."""
+    """The processor of one PE. By color: `inputs` are its ramp's queues, `channels` what its router does."""
 
     def __init__(
         self,
@@ -137,20 +141,20 @@ class Core:
         code_class: CodeClass,
         sram: np.ndarray,
         inputs: dict[int, Fifo],
-        outputs: dict[int, Fifo],
+        channels: dict[int, Channel],
     ) -> None:
         self.spec, self.code = spec, code
         self.task_entry = dict(enumerate(code_class.task_entry))
-        self.sram, self.inputs, self.outputs = sram, inputs, outputs
+        self.sram, self.inputs, self.channels = sram, inputs, channels
         self.registers = np.zeros(spec.num_registers, np.int32)
-        self.fault = Fault.NONE
+        self.fault, self.fault_color = Fault.NONE, -1
 
         # tasks, main thread
         self.active = {task for task in range(spec.num_tasks) if code_class.active_tasks >> task & 1}
         self.blocked = {task for task in range(spec.num_tasks) if code_class.blocked_tasks >> task & 1}
         self.row = -1  # of the next instruction; -1: no task
         self.next_issue = 0
-        self.control_ends = 0  # a branch, control instruction or task start is under way before this cycle
+        self.named: list[int] = []  # by control wavelets taken in this cycle
 
         # threads, datapath
         self.threads: list[Operation | None] = [None] * (spec.num_microthreads + 1)
@@ -177,10 +181,11 @@ class Core:
             task = min(runnable)
             self.active.remove(task)
             self.row = self.task_entry.get(task, -1)
-            self.next_issue = self.control_ends = t + (self.spec.task_start_cycles if t > 0 else 0)
+            self.next_issue = t + (self.spec.task_start_cycles if t > 0 else 0)
 
     def step(self, t: int) -> bool:
         """One cycle; whether anything was done in it."""
+        absorbed = self._take_controls(t)
         issued = self._issue(t)
         if t > self.beat_ends:
             self._start_beat(t)
@@ -190,10 +195,12 @@ class Core:
         else:
             self._count_stall(t)
         starting = any(operation and t < operation.ready for operation in self.threads)
-        return issued or working or starting or t < self.next_issue
+        return absorbed or issued or working or starting or t < self.next_issue
 
     def complete(self, t: int) -> None:
-        """End the operations whose last cycle was t."""
+        """End of the cycle: end the operations whose last cycle was t, activate what control wavelets named."""
+        self.active.update(self.named)
+        self.named = []
         for thread, operation in enumerate(self.threads):
             if operation and operation.ends == t:
                 self.threads[thread] = None
@@ -201,6 +208,18 @@ class Core:
                     self.active.add(operation.task)
                 elif operation.done is Done.UNBLOCK:
                     self.blocked.discard(operation.task)
+
+    def _take_controls(self, t: int) -> bool:
+        """Take the control wavelets that are next in their queues; whether there were any."""
+        found = [(color, head.bits) for color, queue in self.inputs.items() if (head := queue.head(t)) and head.control]
+        for color, bits in found:
+            self.inputs[color].take()
+            task = (bits >> TASK_SHIFT & TASK_MASK) - 1
+            if task >= 0 and self.task_entry.get(task, -1) < 0:
+                self.fault, self.fault_color = Fault.BAD_TASK, color
+            elif task >= 0:
+                self.named.append(task)
+        return bool(found)
 
     # the main thread issues
 
@@ -239,13 +258,16 @@ class Core:
             self.blocked.add(task)
         elif op is Op.UNBLOCK:
             self.blocked.discard(task)
+        elif op is Op.REROUTE:
+            color, position, rx, tx = (int(value) for value in row[Col.EXTENT : Col.EXTENT + 4])
+            self.channels[color].rewrites.append((position, Port(rx), {port for port in Port if tx >> port & 1}))
         else:
             assert op is Op.JUMP or op in BRANCHES
             a, b = (self._read_scalar(Source(row, first, self.registers)) for first in (Col.A, Col.B))
             cycles = self.spec.branch_not_taken_cycles
             if compare(op, Type(row[Col.TYPE]), a, b):
                 self.row, cycles = int(row[Col.TARGET]), self.spec.branch_taken_cycles
-        self.next_issue = self.control_ends = t + cycles
+        self.next_issue = t + cycles
 
     # the datapath executes
 
@@ -264,11 +286,10 @@ class Core:
                 return
 
     def _has_data(self, operation: Operation, t: int) -> bool:
-        wanted = operation.wanted()
-        return all(self.inputs[color].num_ready(t) >= wanted.count(color) for color in wanted)
+        return all(self.inputs[color].has_data(t) for color in operation.wanted())
 
     def _has_room(self, operation: Operation) -> bool:
-        return operation.d.kind is not Kind.FABRIC_OUT or self.outputs[operation.d.base].has_room()
+        return operation.d.kind not in SENDS or self._output(operation.d).has_room()
 
     def _execute(self, operation: Operation, t: int) -> None:
         """The elements of a beat, one after another; a sent element has executed in the beat's last cycle."""
@@ -289,8 +310,8 @@ class Core:
             except ZeroDivisionError:
                 self.fault = Fault.DIVIDE_BY_ZERO
                 return
-            if d.kind is Kind.FABRIC_OUT:
-                self.outputs[d.base].put(t + operation.beat_cycles - 1, result)
+            if d.kind in SENDS:
+                self._output(d).put(t + operation.beat_cycles - 1, result, d.kind is Kind.CONTROL_OUT)
             elif d.kind is Kind.REG:
                 self.registers[d.base] = i32(result)
             else:
@@ -302,6 +323,9 @@ class Core:
             self.registers[register + 1] = i32(bits_of_i32(i32(b) + element))
 
     # operands
+
+    def _output(self, d: Source) -> Fifo:
+        return self.channels[d.base].fifos[Port.RAMP]
 
     def _read(self, source: Source, index: tuple[int, ...]) -> int:
         if source.kind is Kind.FABRIC_IN:
