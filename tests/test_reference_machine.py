@@ -379,6 +379,34 @@ def test_counters() -> None:
     assert state["sram_write_bytes"][0] == 4 * 4 + 3 * 4
 
 
+def test_rows_count_what_they_take() -> None:
+    """3 elements of 2 cycles each after an issue of 3; a loop of 2 rounds; the operation cut short has not ended."""
+
+    def code(pe: Pes) -> None:
+        with pe.loop(2, Reg(0, Type.I32)):
+            pe.add(F0, F0, 1.0, shape=3, thread=1)
+
+    numbers = {"issue_cycles": 3, "add_cycles": 2, "branch_taken_cycles": 9, "branch_not_taken_cycles": 4}
+    machine = load(on_one_pe(code, **numbers))
+    machine.run(max_cycles=3 + 5)  # the MOV, then two more cycles of issue and two and a half beats
+    assert machine.snapshot()["row_busy"].tolist() == [1, 3, 0, 0, 0]
+    assert machine.snapshot()["row_elapsed"].tolist() == [3, 0, 0, 0, 0]
+    assert machine.run() == Status.DONE
+    state = machine.snapshot()
+    # the main thread's additions (issued at once in the next cycle but 2) share the datapath with the microthread
+    assert state["row_busy"].tolist() == [1, 2 * 6, 2 * 2, 9 + 4, 0]
+    assert state["row_elapsed"][3] == 9 + 4
+    assert state["busy"].sum() == state["row_busy"][[0, 1, 2]].sum()
+
+
+def test_elapsed_counts_from_issue_to_the_last_cycle() -> None:
+    """Issued in 0, consumed in 3 (1 to the router, 2 ramp), 2 cycles a beat; nothing else."""
+    machine = load(receiver(num=1, move_cycles=2), {"in": 1})
+    machine.run()
+    assert machine.snapshot()["row_busy"].tolist() == [2, 0]
+    assert machine.snapshot()["row_elapsed"].tolist() == [5, 0]
+
+
 def test_stalls_have_a_reason() -> None:
     """Overhead in 0 and 1 (issue), data until the wavelet is consumed in 3; then ours does not fit twice more."""
     program = receiver(num=1, issue_cycles=3)

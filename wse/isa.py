@@ -23,6 +23,9 @@ long things take is design section 2.2; where that section is silent these rules
 * Stalls: a PE-cycle in which no beat is under way belongs to the lowest-numbered thread with an
   instruction under way (main thread first): "overhead" before that thread's next beat could start (issue, map step, branch,
   task start), then "data" until its fabric operands are there, then "room".
+* Counters by row of code, summed over all PEs that run it: `row_busy`, cycles in which a beat of its operation was under way;
+  `row_elapsed`, for each of its operations that has ended, the cycles from its issue to its last cycle, both included. A control
+  instruction or branch adds what it costs to both when it issues.
 
 Switches. A color at a router has 1 to 4 route positions, each an rx port and a set of tx ports; a plain route is one position.
 

@@ -77,7 +77,9 @@ class Source:
 class Operation:
     """A vector operation under way on a thread."""
 
-    def __init__(self, row: np.ndarray, t: int, registers: np.ndarray, spec: MachineSpec) -> None:
+    def __init__(self, code: np.ndarray, number: int, t: int, registers: np.ndarray, spec: MachineSpec) -> None:
+        row = code[number]
+        self.row, self.issued = number, t
         self.op = Op(row[Col.OP])
         self.type = Type(row[Col.TYPE])
         self.done, self.task = Done(row[Col.DONE]), int(row[Col.TASK])
@@ -142,10 +144,13 @@ class Core:
         sram: np.ndarray,
         inputs: dict[int, Fifo],
         channels: dict[int, Channel],
+        row_busy: np.ndarray,
+        row_elapsed: np.ndarray,
     ) -> None:
         self.spec, self.code = spec, code
         self.task_entry = dict(enumerate(code_class.task_entry))
         self.sram, self.inputs, self.channels = sram, inputs, channels
+        self.row_busy, self.row_elapsed = row_busy, row_elapsed
         self.registers = np.zeros(spec.num_registers, np.int32)
         self.fault, self.fault_color = Fault.NONE, -1
 
@@ -160,7 +165,7 @@ class Core:
         self.threads: list[Operation | None] = [None] * (spec.num_microthreads + 1)
         self.last_thread = spec.num_microthreads
         self.beat_ends = -1  # last cycle of the last beat
-        self.beat_class = OpClass.MOVE
+        self.beat: Operation | None = None  # whose beat that was
 
         # counters
         self.busy = np.zeros(len(OpClass), np.int64)
@@ -190,8 +195,9 @@ class Core:
         if t > self.beat_ends:
             self._start_beat(t)
         working = t <= self.beat_ends
-        if working:
-            self.busy[self.beat_class] += 1
+        if working and self.beat:
+            self.busy[self.beat.op_class] += 1
+            self.row_busy[self.beat.row] += 1
         else:
             self._count_stall(t)
         starting = any(operation and t < operation.ready for operation in self.threads)
@@ -204,6 +210,7 @@ class Core:
         for thread, operation in enumerate(self.threads):
             if operation and operation.ends == t:
                 self.threads[thread] = None
+                self.row_elapsed[operation.row] += t - operation.issued + 1
                 if operation.done is Done.ACTIVATE:
                     self.active.add(operation.task)
                 elif operation.done is Done.UNBLOCK:
@@ -239,7 +246,7 @@ class Core:
 
     def _issue_vector(self, row: np.ndarray, t: int) -> None:
         thread = row[Col.THREAD]
-        operation = Operation(row, t, self.registers, self.spec)
+        operation = Operation(self.code, self.row, t, self.registers, self.spec)
         self.threads[thread] = operation
         self.row += 1
         if thread > 0:
@@ -249,7 +256,7 @@ class Core:
             self.fault = Fault.OUT_OF_BOUNDS
 
     def _issue_control(self, row: np.ndarray, t: int) -> None:
-        op, task = Op(row[Col.OP]), int(row[Col.TASK])
+        op, task, number = Op(row[Col.OP]), int(row[Col.TASK]), self.row
         self.row += 1
         cycles = self.spec.control_cycles
         if op is Op.ACTIVATE:
@@ -268,6 +275,8 @@ class Core:
             if compare(op, Type(row[Col.TYPE]), a, b):
                 self.row, cycles = int(row[Col.TARGET]), self.spec.branch_taken_cycles
         self.next_issue = t + cycles
+        self.row_busy[number] += cycles
+        self.row_elapsed[number] += cycles
 
     # the datapath executes
 
@@ -280,7 +289,7 @@ class Core:
                 if self.fault is Fault.NONE:
                     self._execute(operation, t)
                 self.last_thread = thread
-                self.beat_class = operation.op_class
+                self.beat = operation
                 self.beat_ends = t + operation.beat_cycles - 1
                 operation.started(t)
                 return

@@ -88,6 +88,8 @@ class ReferenceMachine:
             "flops": np.array([core.flops for core in cores], np.int64),
             "sram_read_bytes": np.array([core.sram_read_bytes for core in cores], np.int64),
             "sram_write_bytes": np.array([core.sram_write_bytes for core in cores], np.int64),
+            "row_busy": self._row_busy.copy(),
+            "row_elapsed": self._row_elapsed.copy(),
             "sent": np.array([channel.sent for channel in self._channels], np.int64),
             "wait": np.array([channel.wait for channel in self._channels], np.int64),
             "switch_position": np.array([channel.position for channel in self._switched], np.int64),
@@ -159,12 +161,15 @@ class ReferenceMachine:
     def _build_cores(self) -> None:
         program = self.program
         self._cores: list[Core] = []
+        self._row_busy, self._row_elapsed = (np.zeros(len(program.code), np.int64) for _ in range(2))
         for pe, index, start in zip(program.core_pe, program.core_class, program.core_sram, strict=True):
             code_class = program.classes[index]
             sram = self._sram[start : start + code_class.sram_words]
             inputs = {color: queue for (at, color), queue in self._core_queues.items() if at == pe}
             channels = {channel.color: channel for channel in self._routers[pe].channels} if pe in self._routers else {}
-            self._cores.append(Core(program.spec, program.code, code_class, sram, inputs, channels))
+            self._cores.append(
+                Core(program.spec, program.code, code_class, sram, inputs, channels, self._row_busy, self._row_elapsed)
+            )
 
     # one cycle
 
