@@ -27,7 +27,7 @@ from wse.errors import ProgramError
 from wse.isa import BRANCHES, MAX_POSITIONS, Col, Command, Done, Op, Pop, Port, Type, control_bits
 from wse.link import Array, Fragment, Label, Route, link
 from wse.operands import Recv, Reg, Send, View, contiguous
-from wse.program import NUMPY_TYPE, HostPort, Program, Rect
+from wse.program import NUMPY_TYPE, Binding, HostPort, Program, Rect
 from wse.spec import MachineSpec
 
 MAIN_TASK = 0
@@ -292,7 +292,7 @@ class Pes:
 
         `shape`: the iteration space (default: the views broadcast together), extents may be
         registers. `type`: of the arithmetic (default: i32 if an operand is, else f32). `thread`: 0 waits for the end,
-        k hands it to microthread k, which then does `on_done` to a task. Raises `ProgramError`.
+        k hands it to microthread k. `on_done`: what its end does to a task. Raises `ProgramError`.
         """
         try:
             row, symbols = encode(self.program.spec, op, d, a, b, shape, type, mapped)
@@ -302,8 +302,6 @@ class Pes:
             raise ProgramError(f"{op.name.lower()}: no microthread {thread}", notes=[self.program.where()])
         row[Col.THREAD] = thread
         row[Col.DONE], row[Col.TASK] = on_done
-        if thread == 0 and on_done[0] != Done.NOTHING:
-            raise ProgramError(f"{op.name.lower()}: on_done wants a microthread", notes=[self.program.where()])
         self._emit(row, symbols)
 
     # --- control ----------------------------------------------------------------------------------------------
@@ -364,6 +362,15 @@ class Pes:
     def unblock(self, task: int) -> None:
         """Let a task be picked again."""
         self._control(Op.UNBLOCK, task=task)
+
+    def bind(self, color: int, register: Reg) -> None:
+        """Make this task a data task: it runs for every wavelet of `color` that arrives, with its 32 bits in `register`."""
+        where = self.program.where()
+        if self.task == MAIN_TASK:
+            raise ProgramError("the main task starts by itself and cannot be bound to a color", notes=[where])
+        if not 0 <= color < self.program.spec.num_colors:
+            raise ProgramError(f"color {color} is outside 0..{self.program.spec.num_colors - 1}", notes=[where])
+        self.program.emit(self.rect, self.task, Binding(self.task, color, register.number, self.program.line_index()))
 
     def start_blocked(self, task: int) -> None:
         """Load these PEs with `task` blocked."""

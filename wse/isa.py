@@ -57,6 +57,16 @@ Control wavelets at a core. In a cycle t in which the oldest wavelet of an input
 the core takes it off: the task it names, if any, is activated, seen from t + 1 on. It is no operand: what is behind it can be
 consumed from t + 1 on. A task without code (or one that a color is bound to) is `Fault.BAD_TASK`.
 
+Data tasks. A task that is bound to a color is runnable in t when it is not blocked and the oldest wavelet of that color's input
+queue could be consumed in t and is data. Like any task it is picked only when the main thread is free, and the lowest number
+goes first over all kinds. Picking it in t consumes the wavelet and puts its 32 bits into the register named in the binding,
+before the core issues or executes anything in t; the task then takes `task_start_cycles` as others do. A queue gives one wavelet
+a cycle, so that a task whose code takes no time runs once a cycle. BLOCK and UNBLOCK act on it; ACTIVATE, completions and control
+wavelets cannot name it. The main task cannot be bound, a queue feeds at most one task, and then no instruction.
+
+Completions. An operation on any thread, the main thread too, can activate or unblock a task: at the end of its last cycle, seen
+from the next one on.
+
 Ends of a run. With outputs awaited, when the last has arrived. With none awaited, when every program has ended: no task running
 or activated, no operation under way, and no wavelet queued or under way in an input queue that a task is bound to. In a program
 that is reactive (an instruction sends control wavelets, or a task is bound to a color) a core that has ended can be woken, so
@@ -136,6 +146,7 @@ class Kind(IntEnum):
     CONTROL_OUT = 7  # one control wavelet of a color per element, whose 32 bits it is
 
 
+RECEIVES = frozenset({Kind.FABRIC_IN, Kind.FABRIC_HELD})
 SENDS = frozenset({Kind.FABRIC_OUT, Kind.CONTROL_OUT})
 
 
@@ -148,7 +159,7 @@ class Type(IntEnum):
 
 
 class Done(IntEnum):
-    """What a microthread's operation does to a task when it ends."""
+    """What an operation does to a task when it ends."""
 
     NOTHING = 0
     ACTIVATE = 1

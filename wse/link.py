@@ -15,7 +15,7 @@ import numpy as np
 
 from wse.errors import DoesNotFitError, ProgramError
 from wse.isa import MAX_POSITIONS, NUM_COLS, NUM_SWITCH_COLS, TYPE_BYTES, Col, Op, Pop, Port, Switch, Type
-from wse.program import CodeClass, Program, Rect, Symbol, class_rows
+from wse.program import Binding, CodeClass, Program, Rect, Symbol, class_rows
 
 if TYPE_CHECKING:
     from wse.builder import ProgramBuilder
@@ -65,11 +65,14 @@ class Fragment:
     targets: list[tuple[int, Label]] = field(default_factory=list)  # (row, label it goes to)
     labels: list[tuple[int, Label]] = field(default_factory=list)  # (row, label placed before it)
     arrays: list[Array] = field(default_factory=list)
+    bindings: list[Binding] = field(default_factory=list)
 
     def add(self, item: Any) -> None:
-        """Append an `Array`, a `Label`, or an instruction (row, symbols, label)."""
+        """Append an `Array`, a `Binding`, a `Label`, or an instruction (row, symbols, label)."""
         if isinstance(item, Array):
             self.arrays.append(item)
+        elif isinstance(item, Binding):
+            self.bindings.append(item)
         elif isinstance(item, Label):
             self.labels.append((len(self.rows), item))
         else:
@@ -88,6 +91,7 @@ class Fragment:
             [(row, label.number) for row, label in self.targets],
             [(row, label.number) for row, label in self.labels],
             [(array.name, int(array.type), array.shape) for array in self.arrays],
+            self.bindings,
         )
         return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()) >> 2
 
@@ -112,7 +116,8 @@ def link(builder: ProgramBuilder, meta: dict[str, str]) -> Program:
             raise _overflow(builder, symbols, data_bytes, code_bytes, where)
         blocked = sum({1 << task for rect, task in builder.blocked if rect.contains(Rect(x, y, 1, 1))})
         words = (data_bytes + 3) // 4
-        classes.append(CodeClass(entries, int(entries[0] >= 0), blocked, num_threads, words, code_bytes, symbols))
+        bindings = tuple(binding for fragment in fragments for binding in fragment.bindings)
+        classes.append(CodeClass(entries, int(entries[0] >= 0), blocked, num_threads, words, code_bytes, symbols, bindings))
     core_sram, sram = _data(builder, core_pe, core_class, classes)
     pe, color, route = _channels(builder)
     first = np.array([distinct.positions[0] for distinct in builder.routes], np.int64).reshape(-1, 2)[route]

@@ -74,6 +74,16 @@ class Symbol:
 
 
 @dataclass(frozen=True)
+class Binding:
+    """A data task: `task` runs for every wavelet of `color` that arrives, with its 32 bits in `register`."""
+
+    task: int
+    color: int
+    register: int
+    line: int  # index into `Program.source_lines`
+
+
+@dataclass(frozen=True)
 class CodeClass:
     """PEs that share code: entry row of each task, initial task state, SRAM layout."""
 
@@ -84,6 +94,7 @@ class CodeClass:
     sram_words: int  # 32-bit words of data per PE
     code_bytes: int
     symbols: dict[str, Symbol]
+    bindings: tuple[Binding, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -146,7 +157,8 @@ class Program:
     @property
     def reactive(self) -> bool:
         """Whether a wavelet can wake a core that has ended: it names a task, or a task is bound to its color."""
-        return bool((self.code[:, Col.D + Operand.KIND] == Kind.CONTROL_OUT).any())
+        controls = (self.code[:, Col.D + Operand.KIND] == Kind.CONTROL_OUT).any()
+        return bool(controls) or any(cls.bindings for cls in self.classes)
 
     def channel_ports(self) -> tuple[np.ndarray, np.ndarray]:
         """(rx, tx) masks of each channel, int64 (num_channels,): the ports that have a FIFO, and that wavelets can ever leave through."""

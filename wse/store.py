@@ -15,7 +15,7 @@ import numpy as np
 from wse.errors import ConfigError
 from wse.files import write_bytes
 from wse.isa import Port, Type
-from wse.program import CodeClass, HostPort, Program, Symbol
+from wse.program import Binding, CodeClass, HostPort, Program, Symbol
 from wse.spec import MachineSpec
 
 SCHEMA = 2
@@ -76,7 +76,8 @@ def _rebuild(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Program:
         symbols = {
             name: Symbol(s["name"], s["address"], Type(s["type"]), tuple(s["shape"])) for name, s in entry["symbols"].items()
         }
-        classes.append(CodeClass(**{**entry, "task_entry": tuple(entry["task_entry"]), "symbols": symbols}))
+        bindings = tuple(Binding(**binding) for binding in entry["bindings"])
+        classes.append(CodeClass(**{**entry, "task_entry": tuple(entry["task_entry"]), "symbols": symbols, "bindings": bindings}))
     rest: dict[str, Any] = {
         side: tuple(HostPort(e["name"], e["pe"], e["color"], Port(e["port"])) for e in header[side]) for side in ("host_in", "host_out")
     }

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from wse.errors import ProgramError
-from wse.isa import OPPOSITE, PORT_STEP, SENDS, Col, Done, Kind, Op, Operand, Port
-from wse.program import Program, class_rows
+from wse.isa import OPPOSITE, PORT_STEP, RECEIVES, SENDS, Col, Done, Kind, Op, Operand, Port
+from wse.program import Binding, CodeClass, Program, class_rows
 
 
 def verify(program: Program) -> None:
@@ -79,13 +79,23 @@ def _verify_code(program: Program) -> None:
             raise ProgramError(f"color {color} uses the ramp of PE {_xy(program, lost[0])}, which has no code")
     for index, cls in enumerate(program.classes):
         members = program.core_pe[program.core_class == index]
+        _verify_bindings(program, cls, members)
+        bound_tasks = {binding.task for binding in cls.bindings}
         seen: set[tuple[Kind, int]] = set()
         for row in program.code[class_rows(program.code, cls.task_entry)]:
             task = int(row[Col.TASK])
             activates = row[Col.OP] == Op.ACTIVATE or row[Col.DONE] == Done.ACTIVATE
+            line = program.source_lines[row[Col.LINE]]
             if activates and (task >= len(cls.task_entry) or cls.task_entry[task] < 0):
-                line = program.source_lines[row[Col.LINE]]
-                raise ProgramError(f"PE {_xy(program, members[0])} activates task {task}, which has no code there", notes=[line])
+                raise ProgramError(
+                    f"PE {_xy(program, members[0])} activates task {task}, which has no code there", notes=[line],
+                    help=f"write it with pes(rect, task={task})",
+                )  # fmt: skip
+            if activates and task in bound_tasks:
+                raise ProgramError(
+                    f"PE {_xy(program, members[0])} activates task {task}, which is bound to a color", notes=[line],
+                    help="a data task runs when a wavelet arrives; block() and unblock() hold it back",
+                )  # fmt: skip
             for operand in (Col.D, Col.A, Col.B):
                 kind, base = Kind(row[operand + Operand.KIND]), int(row[operand + Operand.BASE])
                 if kind < Kind.FABRIC_IN or (kind, base) in seen:
@@ -98,9 +108,45 @@ def _verify_code(program: Program) -> None:
                     verb = "sends" if sends else "receives"
                     raise ProgramError(
                         f"PE {_xy(program, members[np.argmin(good)])} {verb} color {base}, which has no such route there",
-                        notes=[program.source_lines[row[Col.LINE]]],
+                        notes=[line],
                         help=f"route color {base} with {'rx' if sends else 'tx'} RAMP on this PE",
                     )
+
+
+def _verify_bindings(program: Program, cls: CodeClass, members: np.ndarray) -> None:
+    """Every data task has code, a color of its own that comes in over the ramp, and no instruction that receives it."""
+    code = program.code[class_rows(program.code, cls.task_entry)]
+    to_ramp = program.channel_ports()[1] >> Port.RAMP & 1 == 1
+    colors: dict[int, Binding] = {}
+    tasks: dict[int, Binding] = {}
+    for binding in cls.bindings:
+        task, color, line = binding.task, binding.color, program.source_lines[binding.line]
+        channels = program.channels_at(members, color)
+        routed = (channels >= 0) & np.append(to_ramp, False)[channels]
+        at = _xy(program, members[np.argmin(routed)])
+        if color in colors or task in tasks:
+            other = colors.get(color) or tasks[task]
+            raise ProgramError(
+                f"PE {at} binds color {color} to task {task}, but color {other.color} is bound to task {other.task} there",
+                notes=[line, f"the other: {program.source_lines[other.line]}"],
+                help="bind each color to one task, and each task to one color",
+            )  # fmt: skip
+        colors[color] = tasks[task] = binding
+        if task >= len(cls.task_entry) or cls.task_entry[task] < 0:
+            raise ProgramError(f"PE {at} binds color {color} to task {task}, which has no code there", notes=[line])
+        if not routed.all():
+            raise ProgramError(
+                f"PE {at} binds color {color} to task {task}, but has no route that brings it to the core", notes=[line],
+                help=f"route color {color} with tx RAMP on this PE",
+            )  # fmt: skip
+        for operand in (Col.A, Col.B):
+            receives = np.isin(code[:, operand + Operand.KIND], list(RECEIVES)) & (code[:, operand + Operand.BASE] == color)
+            if receives.any():
+                raise ProgramError(
+                    f"PE {at} binds color {color} to task {task} and also receives it in an instruction",
+                    notes=[line, f"the instruction: {program.source_lines[code[np.argmax(receives), Col.LINE]]}"],
+                    help="take the wavelet from the task's register, or receive all of the color in instructions",
+                )  # fmt: skip
 
 
 def _xy(program: Program, pe: int) -> str:

@@ -1,8 +1,8 @@
 """One core: tasks on the main thread, microthreads, and the datapath they share.
 
-In each cycle a core picks a task, issues at most one instruction, then starts at most one beat; all
-three see the registers, SRAM and task states of the end of the cycle before, because only the
-last of them changes registers or SRAM, and task states change in ways that only the next pick sees.
+In each cycle a core picks a task, issues at most one instruction, then starts at most one beat. Instruction and beat see the
+registers and SRAM of the end of the cycle before, but for the register of a data task picked in this cycle, because only beats
+and picks change them; task states change in ways that only the next pick sees.
 
 Where the specification could be read in two ways, this is what happens:
 
@@ -43,7 +43,7 @@ from wse.isa import (
     Stall,
     Type,
 )
-from wse.program import CodeClass
+from wse.program import Binding, CodeClass
 from wse.spec import MachineSpec
 
 
@@ -157,6 +157,8 @@ class Core:
         # tasks, main thread
         self.active = {task for task in range(spec.num_tasks) if code_class.active_tasks >> task & 1}
         self.blocked = {task for task in range(spec.num_tasks) if code_class.blocked_tasks >> task & 1}
+        self.bindings = code_class.bindings
+        self.starting: list[Binding] = []  # data tasks picked in this cycle
         self.row = -1  # of the next instruction; -1: no task
         self.next_issue = 0
         self.named: list[int] = []  # by control wavelets taken in this cycle
@@ -174,22 +176,34 @@ class Core:
 
     def ended(self) -> bool:
         """Whether nothing is left to do, after `pick`."""
-        return self.row < 0 and not self.active and not any(self.threads)
+        waiting = any(self.inputs[binding.color].items for binding in self.bindings)
+        return self.row < 0 and not self.active and not any(self.threads) and not waiting
 
     def pick(self, t: int) -> None:
         """End the task whose code is at its end and pick the next; neither takes time, but the start of one may."""
         while t >= self.next_issue and not self.threads[0] and (self.row < 0 or self.code[self.row, Col.OP] == Op.END):
             self.row = -1
-            runnable = self.active - self.blocked
+            bound = {binding.task: binding for binding in self.bindings if self._has_arrived(binding, t)}
+            runnable = (self.active | set(bound)) - self.blocked
             if not runnable:
                 return
             task = min(runnable)
-            self.active.remove(task)
+            if task in bound:
+                self.starting.append(bound[task])
+            self.active.discard(task)
             self.row = self.task_entry.get(task, -1)
             self.next_issue = t + (self.spec.task_start_cycles if t > 0 else 0)
 
+    def _has_arrived(self, binding: Binding, t: int) -> bool:
+        """Whether a data task could take a wavelet in t; a queue gives one a cycle."""
+        return binding not in self.starting and self.inputs[binding.color].has_data(t)
+
     def step(self, t: int) -> bool:
         """One cycle; whether anything was done in it."""
+        started = bool(self.starting)
+        for binding in self.starting:
+            self.registers[binding.register] = i32(self.inputs[binding.color].take())
+        self.starting = []
         absorbed = self._take_controls(t)
         issued = self._issue(t)
         if t > self.beat_ends:
@@ -201,7 +215,7 @@ class Core:
         else:
             self._count_stall(t)
         starting = any(operation and t < operation.ready for operation in self.threads)
-        return absorbed or issued or working or starting or t < self.next_issue
+        return started or absorbed or issued or working or starting or t < self.next_issue
 
     def complete(self, t: int) -> None:
         """End of the cycle: end the operations whose last cycle was t, activate what control wavelets named."""
@@ -222,7 +236,8 @@ class Core:
         for color, bits in found:
             self.inputs[color].take()
             task = (bits >> TASK_SHIFT & TASK_MASK) - 1
-            if task >= 0 and self.task_entry.get(task, -1) < 0:
+            bound = any(binding.task == task for binding in self.bindings)
+            if task >= 0 and (bound or self.task_entry.get(task, -1) < 0):
                 self.fault, self.fault_color = Fault.BAD_TASK, color
             elif task >= 0:
                 self.named.append(task)
