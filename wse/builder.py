@@ -201,13 +201,16 @@ class Pes:
 
     # --- operands ---------------------------------------------------------------------------------------------
 
-    def recv(self, color: int, held: bool = False) -> Recv:
-        """The next wavelets of `color`, one per element (`held`: one per outer step of a mapped operation)."""
-        return Recv(color, held)
+    def recv(self, color: int, held: bool = False, packed: bool | None = None) -> Recv:
+        """The next wavelets of `color`, one per element (`held`: one per outer step of a mapped operation).
 
-    def send(self, color: int, control: bool = False) -> Send:
-        """Wavelets of `color`, one per element; with `control`, control wavelets (`control_bits`)."""
-        return Send(color, control)
+        `packed`: two f16 elements in each wavelet (default: in operations of type F16 or MIXED).
+        """
+        return Recv(color, held, packed)
+
+    def send(self, color: int, control: bool = False, packed: bool | None = None) -> Send:
+        """Wavelets of `color`, one per element; with `control`, control wavelets (`control_bits`); `packed` as in `recv`."""
+        return Send(color, control, packed)
 
     # --- vector operations ------------------------------------------------------------------------------------
 

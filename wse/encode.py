@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from wse.errors import ProgramError
-from wse.isa import BRANCHES, FLOAT_ONLY, MAX_DIMS, NUM_COLS, TWO_SOURCES, Col, Kind, Op, Operand, Type
+from wse.isa import BRANCHES, FLOAT_ONLY, HALF_TYPES, MAX_DIMS, NUM_COLS, TWO_SOURCES, Col, Kind, Op, Operand, Type
 from wse.operands import Recv, Reg, Send, View, broadcast_strides, common_shape
 from wse.program import NUMPY_TYPE
 from wse.spec import MachineSpec
@@ -53,6 +53,8 @@ def encode(
         elif operand is not None:
             index = op is Op.ARGMAX and col == Col.B
             row[col + Operand.KIND], row[col + Operand.BASE] = _scalar(operand, Type.I32 if index else type)
+            if isinstance(operand, (Recv, Send)) and _is_packed(operand, type):
+                row[col + Operand.TYPE] = Type.F16
     return row, tuple(symbols)
 
 
@@ -60,8 +62,12 @@ def _check(spec: MachineSpec, op: Op, d: Any, a: Any, b: Any, type: Type, mapped
     """Raise `ProgramError` for what no machine could execute."""
     if op in TWO_SOURCES | BRANCHES and (a is None or b is None):
         raise ProgramError("needs two sources")
-    if op in FLOAT_ONLY and type != Type.F32:
-        raise ProgramError("is for f32 only")
+    if op in FLOAT_ONLY and type == Type.I32:
+        raise ProgramError("is for f32 and f16 only")
+    if type in HALF_TYPES and (op in BRANCHES or op is Op.ARGMAX):
+        raise ProgramError("compares in f32; f16 arrays are read as f32")
+    if type == Type.MIXED and op is not Op.FMAC:
+        raise ProgramError("type MIXED is for fmac only")
     if op is Op.MOD and type != Type.I32:
         raise ProgramError("is for i32 only")
     if isinstance(a, Send) or isinstance(b, Send) or isinstance(d, (Recv, int, float)):
@@ -77,10 +83,26 @@ def _check(spec: MachineSpec, op: Op, d: Any, a: Any, b: Any, type: Type, mapped
     if mapped and len(shape) < 2:
         raise ProgramError("mapped=True wants at least two dimensions")
     for operand in (d, a, b):
-        if isinstance(operand, View) and (operand.type == Type.I32) != (type == Type.I32) and op not in (Op.MOV, Op.ITOF):
+        if isinstance(operand, View) and not _may_hold(op, operand.type, type, operand is a):
             raise ProgramError(f"'{operand.name}' is {operand.type.name}, the operation {type.name}")
+        if isinstance(operand, (Recv, Send)) and operand.packed and (type == Type.I32 or (isinstance(operand, Send) and operand.control)):
+            raise ProgramError("packed wavelets hold two f16 values")
         if isinstance(operand, (Recv, Send)) and not 0 <= operand.color < spec.num_colors:
             raise ProgramError(f"no color {operand.color}")
+
+
+def _may_hold(op: Op, held: Type, type: Type, is_source: bool) -> bool:
+    """Whether an array of type `held` can be an operand of an operation of `type`."""
+    if op is Op.ITOF:
+        return (held == Type.I32) == is_source
+    return (held == Type.I32) == (type == Type.I32) or (op is Op.MOV and type not in HALF_TYPES)
+
+
+def _is_packed(operand: Recv | Send, type: Type) -> bool:
+    """Whether an operation of `type` takes or sends two elements in each wavelet of `operand`."""
+    if operand.packed is None:
+        return type in HALF_TYPES and not (isinstance(operand, Send) and operand.control)
+    return operand.packed
 
 
 def _scalar(operand: Any, type: Type) -> tuple[Kind, int]:

@@ -4,9 +4,9 @@ An instruction is one row of int64 in `Program.code`; both the engine and the re
 rows by the column names below. What each opcode means, element by element, stands beside it. How
 long things take is design section 2.2; where that section is silent these rules fill it in:
 
-* A vector operation over `n` elements runs in beats of `lanes(op)` elements, one element where an
-  operand is a fabric operand consumed per element. A mapped operation runs each outer step (all
-  extents but the last) in beats of its own. A beat takes `cycles(op)` cycles: it takes its fabric operands,
+* A vector operation over `n` elements runs in beats of `lanes(op, type)` elements, one element where an
+  operand is a fabric operand consumed per element (two where it is packed, see below). A mapped operation runs each outer step (all
+  extents but the last) in beats of its own. A beat takes `cycles(op, type)` cycles: it takes its fabric operands,
   reads and writes memory and registers, and claims room in its output in the first; an element it
   sends has "executed" in the last. Elements are handled in index order, one after another.
 * With zero elements an operation is over `issue_cycles` after it was issued, and moves nothing.
@@ -64,6 +64,24 @@ before the core issues or executes anything in t; the task then takes `task_star
 a cycle, so that a task whose code takes no time runs once a cycle. BLOCK and UNBLOCK act on it; ACTIVATE, completions and control
 wavelets cannot name it. The main task cannot be bound, a queue feeds at most one task, and then no instruction.
 
+f16. An operation of type F16 rounds every source to f16 when it reads it (f32 memory, registers, immediates and unpacked wavelets
+hold f32; f16 memory and packed wavelets are exact), computes in f16, and widens the result again where 32 bits are stored. Add,
+subtract, multiply, maximum and minimum round once, to nearest even; FMAC rounds the product to f16, then the sum; special
+functions and ITOF are computed as for f32 and that result is rounded. FMAC of type MIXED rounds both factors to f16; the product,
+which is then exact, is added to the f32 destination and the sum rounded to f32. ARGMAX and branches have no f16 type: f16 memory
+widens exactly.
+
+* `lanes` and `cycles` of a type are numbers of the spec: move, add and fma with `_f16` for F16, `fma_mixed` for MIXED; special
+  functions are one element a beat in any type.
+* A fabric operand whose column TYPE is F16 is packed, two elements a wavelet, the first in the low half; else a wavelet is one
+  element of 32 bits (an f16 value as f32). The operation may be of any floating-point type. Received, an element of even index in
+  the whole operation takes a wavelet and the element after it the high half; of a held operand, so do outer steps of even and odd
+  index. Sent, the wavelet leaves with the element of odd index, or with the last one, its high half then 0. The odd half is kept
+  by the operation.
+* A beat handles one element where an operand is consumed or sent per element and is not packed; else, where one is packed, two
+  from an even index on, one from an odd (never more than `lanes`). It waits only for wavelets it takes and for room for one it
+  sends.
+
 Completions. An operation on any thread, the main thread too, can activate or unblock a task: at the end of its last cycle, seen
 from the next one on.
 
@@ -84,15 +102,15 @@ class Op(IntEnum):
 
     # copies
     MOV = 0  # d = a, bits unchanged (converted only between f16 memory and 32-bit)
-    # arithmetic, f32 or i32 (i32 wraps around; a shift of nothing, no saturation)
+    # arithmetic, f32, f16 or i32 (i32 wraps around; a shift of nothing, no saturation)
     ADD = 1  # d = a + b
     SUB = 2  # d = a - b
     MUL = 3  # d = a * b
     MAX = 4  # d = a if a > b else b
     MIN = 5  # d = a if a < b else b
-    # multiply-accumulate: product and sum are each rounded to f32
+    # multiply-accumulate: product and sum are each rounded to the type
     FMAC = 6  # d = d + a * b
-    # special functions, computed in f64 and rounded to f32 (DIV and MOD also in i32, rounding down)
+    # special functions, computed in f64 and rounded to f32, then to f16 in that type (DIV and MOD also in i32, rounding down)
     DIV = 7  # d = a / b
     MOD = 8  # d = a mod b, i32 only, sign of b
     EXP = 9  # d = e ** a
@@ -140,9 +158,9 @@ class Kind(IntEnum):
     MEM = 1  # SRAM, through base, strides and an optional offset register
     REG = 2  # a scalar register, read or written anew for every element
     IMM = 3  # 32 bits in the instruction
-    FABRIC_IN = 4  # one wavelet of a color per element
-    FABRIC_HELD = 5  # one wavelet of a color per outer step of a mapped operation, held for its inner elements
-    FABRIC_OUT = 6  # one wavelet of a color per element
+    FABRIC_IN = 4  # one wavelet of a color per element (packed: per two)
+    FABRIC_HELD = 5  # one wavelet of a color per outer step of a mapped operation (packed: per two), held for its inner elements
+    FABRIC_OUT = 6  # one wavelet of a color per element (packed: per two)
     CONTROL_OUT = 7  # one control wavelet of a color per element, whose 32 bits it is
 
 
@@ -151,11 +169,12 @@ SENDS = frozenset({Kind.FABRIC_OUT, Kind.CONTROL_OUT})
 
 
 class Type(IntEnum):
-    """Element types. Arithmetic is in F32 or I32; F16 is a storage type of SRAM only (round to nearest even)."""
+    """Types of arithmetic and, but for MIXED, of elements in memory; conversions to F16 round to nearest even."""
 
     F32 = 0
     I32 = 1
     F16 = 2
+    MIXED = 3  # of FMAC only: f16 factors, f32 sum
 
 
 class Done(IntEnum):
@@ -219,6 +238,7 @@ OPPOSITE = {Port.NORTH: Port.SOUTH, Port.EAST: Port.WEST, Port.SOUTH: Port.NORTH
 VECTOR_OPS = frozenset(op for op in Op if op <= Op.ARGMAX)
 BRANCHES = frozenset({Op.BLT, Op.BGE, Op.BEQ, Op.BNE})
 TWO_SOURCES = frozenset({Op.ADD, Op.SUB, Op.MUL, Op.MAX, Op.MIN, Op.FMAC, Op.DIV, Op.MOD})
+HALF_TYPES = frozenset({Type.F16, Type.MIXED})
 FLOAT_ONLY = frozenset({Op.FMAC, Op.EXP, Op.RSQRT, Op.SILU, Op.SIN, Op.COS, Op.ARGMAX})
 
 OP_CLASS = {
@@ -229,7 +249,7 @@ OP_CLASS = {
 }
 
 FLOPS = {op: 0 if op in (Op.MOV, Op.MOD, Op.ITOF) else 2 if op is Op.FMAC else 1 for op in VECTOR_OPS}
-"""Floating-point operations per element of an f32 operation; an i32 operation counts none."""
+"""Floating-point operations per element of an operation in a floating-point type; an i32 operation counts none."""
 
 MAX_DIMS = 4
 TYPE_BYTES = {Type.F32: 4, Type.I32: 4, Type.F16: 2}
@@ -243,7 +263,7 @@ class Col(IntEnum):
     """
 
     OP = 0
-    TYPE = 1  # of the arithmetic, or of a branch's comparison: F32 or I32
+    TYPE = 1  # of the arithmetic, or of a branch's comparison (F32 or I32)
     THREAD = 2  # 0 main thread, k microthread k
     MAPPED = 3
     EXTENT = 4  # ..7
@@ -261,7 +281,7 @@ class Operand(IntEnum):
     """Columns of an operand, counted from its first column."""
 
     KIND = 0
-    TYPE = 1  # element type of a MEM operand
+    TYPE = 1  # element type of a MEM operand; of a fabric operand F16 if it is packed
     BASE = 2  # MEM: byte address; REG: number; IMM: 32 bits as unsigned; FABRIC_*: color
     OFFSET_REG = 3  # MEM: register added to the address, in elements
     STRIDE = 4  # ..7, in elements, one per extent

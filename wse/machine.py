@@ -9,7 +9,7 @@ import numpy as np
 
 from wse import engine
 from wse.errors import DeadlockError, FaultError, ProgramError, UnsupportedError, nearest
-from wse.isa import Col, Done, Fault, OpClass, Stall, Status, Type
+from wse.isa import HALF_TYPES, Col, Done, Fault, Kind, OpClass, Operand, Stall, Status, Type
 from wse.program import NUMPY_TYPE, Program
 from wse.state import NEVER, Chan, Clock, Core, Fifo, Sink, Source, Thread, load_state
 from wse.verify import verify
@@ -244,5 +244,11 @@ def _refuse_what_the_engine_lacks(program: Program) -> None:
     """Raise `UnsupportedError` for features that only the reference machine has so far."""
     if program.reactive or len(program.switches):
         raise UnsupportedError("the cycle engine does not run switches, control wavelets, run-time routes and data tasks yet")
-    if ((program.code[:, Col.DONE] != Done.NOTHING) & (program.code[:, Col.THREAD] == 0)).any():
+    code = program.code
+    halves = np.isin(code[:, Col.TYPE], list(HALF_TYPES)).any()
+    for operand in (Col.D, Col.A, Col.B):
+        halves |= ((code[:, operand + Operand.KIND] >= Kind.FABRIC_IN) & (code[:, operand + Operand.TYPE] == Type.F16)).any()
+    if halves:
+        raise UnsupportedError("the cycle engine does not run f16 arithmetic and packed wavelets yet")
+    if ((code[:, Col.DONE] != Done.NOTHING) & (code[:, Col.THREAD] == 0)).any():
         raise UnsupportedError("the cycle engine does not run completions of the main thread yet")

@@ -27,6 +27,7 @@ from wse.isa import (
     FLOPS,
     MAX_DIMS,
     OP_CLASS,
+    RECEIVES,
     SENDS,
     TASK_MASK,
     TASK_SHIFT,
@@ -59,7 +60,9 @@ class Source:
         offset_reg = row[first + Operand.OFFSET_REG]
         if self.kind is Kind.MEM and offset_reg >= 0:
             self.base += int(registers[offset_reg]) * self.bytes
-        self.held = 0  # of FABRIC_HELD: the wavelet of this outer step
+        self.packed = self.kind in RECEIVES | SENDS and self.type is Type.F16
+        self.held = 0  # of FABRIC_HELD: the value of this outer step
+        self.half = 0  # of a packed operand: the half that was taken, or is to be sent, with the other one
 
     def address(self, index: tuple[int, ...]) -> int:
         return self.base + self.bytes * sum(i * stride for i, stride in zip(index, self.strides, strict=True))
@@ -72,6 +75,25 @@ class Source:
         first = self.base + self.bytes * sum(min(step, 0) for step in steps)
         last = self.base + self.bytes * sum(max(step, 0) for step in steps)
         return first >= 0 and last + self.bytes <= sram_bytes
+
+
+def beat_numbers(op_class: OpClass, type: Type, spec: MachineSpec) -> tuple[int, int]:
+    """(cycles, lanes) of a beat."""
+    if op_class is OpClass.SPECIAL:
+        return spec.special_cycles, 1
+    if type is Type.MIXED:
+        return spec.fma_mixed_cycles, spec.fma_mixed_lanes
+    if type is Type.F16:
+        return {
+            OpClass.MOVE: (spec.move_f16_cycles, spec.move_f16_lanes),
+            OpClass.ADD: (spec.add_f16_cycles, spec.add_f16_lanes),
+            OpClass.FMA: (spec.fma_f16_cycles, spec.fma_f16_lanes),
+        }[op_class]
+    return {
+        OpClass.MOVE: (spec.move_cycles, spec.move_lanes),
+        OpClass.ADD: (spec.add_cycles, spec.add_lanes),
+        OpClass.FMA: (spec.fma_cycles, spec.fma_lanes),
+    }[op_class]
 
 
 class Operation:
@@ -96,14 +118,9 @@ class Operation:
 
         # beats
         self.op_class = OP_CLASS[self.op]
-        self.beat_cycles, lanes = {
-            OpClass.MOVE: (spec.move_cycles, spec.move_lanes),
-            OpClass.ADD: (spec.add_cycles, spec.add_lanes),
-            OpClass.FMA: (spec.fma_cycles, spec.fma_lanes),
-            OpClass.SPECIAL: (spec.special_cycles, 1),
-        }[self.op_class]
-        per_element = {Kind.FABRIC_IN, *SENDS} & {self.d.kind, self.a.kind, self.b.kind}
-        self.lanes = 1 if per_element else lanes
+        self.beat_cycles, self.lanes = beat_numbers(self.op_class, self.type, spec)
+        streams = [operand for operand in (self.d, self.a, self.b) if operand.kind in {Kind.FABRIC_IN, *SENDS}]
+        self.per_wavelet = 2 if streams and all(operand.packed for operand in streams) else 1 if streams else None
         self.map_step_cycles = spec.map_step_cycles if row[Col.MAPPED] else 0
 
         # progress
@@ -116,12 +133,25 @@ class Operation:
 
     def beat(self) -> range:
         """Elements of the next beat."""
-        return range(self.next, self.next + min(self.lanes, self.step_size - self.next % self.step_size))
+        num = min(self.lanes, self.step_size - self.next % self.step_size)
+        if self.per_wavelet:
+            num = min(num, self.per_wavelet - self.next % self.per_wavelet)
+        return range(self.next, self.next + num)
+
+    def takes(self, source: Source, element: int) -> bool:
+        """Whether `element` is one that takes a wavelet for `source`."""
+        if source.kind is Kind.FABRIC_HELD:
+            step, inner = divmod(element, self.step_size)
+            return inner == 0 and (not source.packed or step % 2 == 0)
+        return source.kind is Kind.FABRIC_IN and (not source.packed or element % 2 == 0)
 
     def wanted(self) -> list[int]:
         """Colors that the next beat takes a wavelet of."""
-        kinds = {Kind.FABRIC_IN, Kind.FABRIC_HELD} if self.next % self.step_size == 0 else {Kind.FABRIC_IN}
-        return [source.base for source in (self.a, self.b) if source.kind in kinds]
+        return [source.base for source in (self.a, self.b) if any(self.takes(source, element) for element in self.beat())]
+
+    def sends(self, element: int) -> bool:
+        """Whether a wavelet leaves with `element`."""
+        return self.d.kind in SENDS and (not self.d.packed or element % 2 == 1 or element == self.size - 1)
 
     def started(self, t: int) -> None:
         """The next beat started in t."""
@@ -313,18 +343,16 @@ class Core:
         return all(self.inputs[color].has_data(t) for color in operation.wanted())
 
     def _has_room(self, operation: Operation) -> bool:
-        return operation.d.kind not in SENDS or self._output(operation.d).has_room()
+        sends = any(operation.sends(element) for element in operation.beat())
+        return not sends or self._output(operation.d).has_room()
 
     def _execute(self, operation: Operation, t: int) -> None:
         """The elements of a beat, one after another; a sent element has executed in the beat's last cycle."""
         op, type, d = operation.op, operation.type, operation.d
-        for source in (operation.a, operation.b):
-            if source.kind is Kind.FABRIC_HELD and operation.next % operation.step_size == 0:
-                source.held = self.inputs[source.base].take()
         for element in operation.beat():
             index = tuple(int(i) for i in np.unravel_index(element, operation.extents))
-            a, b = self._read(operation.a, index), self._read(operation.b, index)
-            self.flops += FLOPS[op] if type is Type.F32 else 0
+            a, b = (self._receive(operation, source, element, index) for source in (operation.a, operation.b))
+            self.flops += FLOPS[op] if type is not Type.I32 else 0
             if op is Op.ARGMAX:
                 self._argmax(d.base, a, b, element)
                 continue
@@ -335,7 +363,7 @@ class Core:
                 self.fault = Fault.DIVIDE_BY_ZERO
                 return
             if d.kind in SENDS:
-                self._output(d).put(t + operation.beat_cycles - 1, result, d.kind is Kind.CONTROL_OUT)
+                self._send(operation, element, t + operation.beat_cycles - 1, result)
             elif d.kind is Kind.REG:
                 self.registers[d.base] = i32(result)
             else:
@@ -351,11 +379,29 @@ class Core:
     def _output(self, d: Source) -> Fifo:
         return self.channels[d.base].fifos[Port.RAMP]
 
+    def _send(self, operation: Operation, element: int, t: int, bits: int) -> None:
+        """Send an element that executes in t, or keep it until its other half is there."""
+        d = operation.d
+        if not d.packed:
+            self._output(d).put(t, bits, d.kind is Kind.CONTROL_OUT)
+        elif operation.sends(element):
+            self._output(d).put(t, narrow(bits) if element % 2 == 0 else d.half | narrow(bits) << 16)
+        else:
+            d.half = narrow(bits)
+
+    def _receive(self, operation: Operation, source: Source, element: int, index: tuple[int, ...]) -> int:
+        """A source of an element, from the fabric or anywhere else."""
+        if source.kind not in RECEIVES:
+            return self._read(source, index)
+        if operation.takes(source, element):
+            bits = self.inputs[source.base].take()
+            source.held = widen(bits & 0xFFFF) if source.packed else bits
+            source.half = widen(bits >> 16)
+        elif source.packed and (source.kind is Kind.FABRIC_IN or element % operation.step_size == 0):
+            source.held = source.half
+        return source.held
+
     def _read(self, source: Source, index: tuple[int, ...]) -> int:
-        if source.kind is Kind.FABRIC_IN:
-            return self.inputs[source.base].take()
-        if source.kind is Kind.FABRIC_HELD:
-            return source.held
         if source.kind is not Kind.MEM:
             return self._read_scalar(source)
         self.sram_read_bytes += source.bytes
