@@ -412,7 +412,7 @@ def test_stalls_have_a_reason() -> None:
     program = receiver(num=1, issue_cycles=3)
     machine = load(program, {"in": 1})
     machine.run()
-    assert machine.snapshot()["stall"][0].tolist() == [2, 1, 0]
+    assert machine.snapshot()["stall"][0].tolist() == [2, 1, 0, 0]
 
     program = sender(num=9, router_queue_depth=1, output_queue_depth=0, ramp_out_cycles=0, hop_cycles=1)
     program.route(HERE, 1, W, [E])
@@ -433,7 +433,7 @@ def test_deadlock_ends_after_the_last_cycle_in_which_anything_was_done() -> None
     machine = load(receiver(num=2), {"in": 1})
     assert machine.run() == Status.DEADLOCK
     assert machine.cycles == 4
-    assert machine.snapshot()["stall"][0].tolist() == [0, 3, 0]
+    assert machine.snapshot()["stall"][0].tolist() == [0, 3, 0, 0]
 
 
 @pytest.mark.parametrize("cut", range(12))

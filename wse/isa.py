@@ -82,6 +82,13 @@ widens exactly.
   from an even index on, one from an odd (never more than `lanes`). It waits only for wavelets it takes and for room for one it
   sends.
 
+Bank conflicts. With `bank_conflicts` = 1 a beat takes one cycle more when its destination is in memory and a source in memory
+lies in another word of the same bank class: word addresses (byte address // 4 in the PE's SRAM) that differ but are equal modulo
+4. The first element of the beat decides, for any number of lanes and, with f16, whichever half of the word it is; so an f16 beat
+compares the words its elements begin in. Any vector operation can conflict; the two sources of one operation cannot, an element
+that is updated in place cannot, nor can scalars, immediates, wavelets or FIFOs in SRAM. The cycle more is the beat's last; it
+counts as `Stall.BANK` instead of busy, and in `row_busy`.
+
 Completions. An operation on any thread, the main thread too, can activate or unblock a task: at the end of its last cycle, seen
 from the next one on.
 
@@ -144,11 +151,12 @@ class OpClass(IntEnum):
 
 
 class Stall(IntEnum):
-    """Why no beat was under way: the columns of the stall counters (idle is what remains)."""
+    """Why no beat made progress: the columns of the stall counters (idle is what remains)."""
 
     OVERHEAD = 0
     DATA = 1
     ROOM = 2
+    BANK = 3  # a beat is under way, but waits for a bank
 
 
 class Kind(IntEnum):

@@ -248,6 +248,8 @@ def _refuse_what_the_engine_lacks(program: Program) -> None:
     halves = np.isin(code[:, Col.TYPE], list(HALF_TYPES)).any()
     for operand in (Col.D, Col.A, Col.B):
         halves |= ((code[:, operand + Operand.KIND] >= Kind.FABRIC_IN) & (code[:, operand + Operand.TYPE] == Type.F16)).any()
+    if program.spec.bank_conflicts:
+        raise UnsupportedError("the cycle engine does not run bank conflicts yet", help="set bank_conflicts=0")
     if halves:
         raise UnsupportedError("the cycle engine does not run f16 arithmetic and packed wavelets yet")
     if ((code[:, Col.DONE] != Done.NOTHING) & (code[:, Col.THREAD] == 0)).any():

@@ -61,6 +61,7 @@ class MachineSpec(BaseModel):
     fma_f16_cycles: int = Field(ge=1, description="cycles one beat of multiply-accumulate takes, f16")
     fma_mixed_cycles: int = Field(ge=1, description="cycles one beat of multiply-accumulate takes, f16 factors and f32 sum")
     special_cycles: int = Field(ge=1, description="cycles per element of exp, rsqrt, sin, cos, SiLU, divide")
+    bank_conflicts: int = Field(ge=0, le=1, description="1: a beat whose operands meet in a bank of the SRAM takes a cycle more")
     sources: dict[str, str] = Field(default_factory=dict, description="where each number comes from")
 
     @property

@@ -47,6 +47,8 @@ from wse.isa import (
 from wse.program import Binding, CodeClass
 from wse.spec import MachineSpec
 
+NUM_BANK_CLASSES = 4
+
 
 class Source:
     """An operand of an instruction: its columns by name, its registers read."""
@@ -153,10 +155,22 @@ class Operation:
         """Whether a wavelet leaves with `element`."""
         return self.d.kind in SENDS and (not self.d.packed or element % 2 == 1 or element == self.size - 1)
 
-    def started(self, t: int) -> None:
-        """The next beat started in t."""
+    def conflicts(self) -> bool:
+        """Whether the destination of the next beat meets a source in another word of the same bank class."""
+        words = [
+            operand.address(self.index(self.next)) // 4 if operand.kind is Kind.MEM else None for operand in (self.d, self.a, self.b)
+        ]
+        return words[0] is not None and any(
+            word is not None and word != words[0] and (word - words[0]) % NUM_BANK_CLASSES == 0 for word in words[1:]
+        )
+
+    def index(self, element: int) -> tuple[int, ...]:
+        """Where an element is in the iteration space."""
+        return tuple(int(i) for i in np.unravel_index(element, self.extents))
+
+    def started(self, last: int) -> None:
+        """The next beat started; `last` is its last cycle."""
         self.next = self.beat().stop
-        last = t + self.beat_cycles - 1
         if self.next == self.size:
             self.ends = last
         else:
@@ -198,6 +212,7 @@ class Core:
         self.last_thread = spec.num_microthreads
         self.beat_ends = -1  # last cycle of the last beat
         self.beat: Operation | None = None  # whose beat that was
+        self.beat_conflicts = False  # its last cycle is one that it waited for a bank
 
         # counters
         self.busy = np.zeros(len(OpClass), np.int64)
@@ -240,7 +255,10 @@ class Core:
             self._start_beat(t)
         working = t <= self.beat_ends
         if working and self.beat:
-            self.busy[self.beat.op_class] += 1
+            if self.beat_conflicts and t == self.beat_ends:
+                self.stall[Stall.BANK] += 1
+            else:
+                self.busy[self.beat.op_class] += 1
             self.row_busy[self.beat.row] += 1
         else:
             self._count_stall(t)
@@ -335,8 +353,9 @@ class Core:
                     self._execute(operation, t)
                 self.last_thread = thread
                 self.beat = operation
-                self.beat_ends = t + operation.beat_cycles - 1
-                operation.started(t)
+                self.beat_conflicts = bool(self.spec.bank_conflicts) and operation.conflicts()
+                self.beat_ends = t + operation.beat_cycles - 1 + self.beat_conflicts
+                operation.started(self.beat_ends)
                 return
 
     def _has_data(self, operation: Operation, t: int) -> bool:
@@ -350,7 +369,7 @@ class Core:
         """The elements of a beat, one after another; a sent element has executed in the beat's last cycle."""
         op, type, d = operation.op, operation.type, operation.d
         for element in operation.beat():
-            index = tuple(int(i) for i in np.unravel_index(element, operation.extents))
+            index = operation.index(element)
             a, b = (self._receive(operation, source, element, index) for source in (operation.a, operation.b))
             self.flops += FLOPS[op] if type is not Type.I32 else 0
             if op is Op.ARGMAX:
