@@ -25,8 +25,8 @@ import numpy as np
 from wse.encode import encode
 from wse.errors import ProgramError
 from wse.isa import BRANCHES, MAX_POSITIONS, Col, Command, Done, Op, Pop, Port, Type, control_bits
-from wse.link import Array, Fragment, Label, Route, link
-from wse.operands import Recv, Reg, Send, View, contiguous
+from wse.link import Array, FifoArray, Fragment, Label, Route, link
+from wse.operands import Fifo, Popped, Push, Recv, Reg, Send, View, contiguous
 from wse.program import NUMPY_TYPE, Binding, HostPort, Program, Rect
 from wse.spec import MachineSpec
 
@@ -194,6 +194,19 @@ class Pes:
         """An array of zeros."""
         return self._declare(name, (shape,) if isinstance(shape, int) else shape, type, None)
 
+    def fifo(self, name: str, capacity: int, type: Type = Type.F32, *, on_push: int = -1, on_pop: int = -1) -> Fifo:
+        """A FIFO of `capacity` elements in SRAM, empty at load; `on_push`, `on_pop`: tasks that pushes and pops activate."""
+        where = self.program.where()
+        if capacity < 1:
+            raise ProgramError(f"FIFO '{name}' has a capacity of {capacity}", notes=[where], help="it must hold at least one element")
+        for task in (on_push, on_pop):
+            if not -1 <= task < self.program.spec.num_tasks:
+                raise ProgramError(f"FIFO '{name}': no task {task}", notes=[where])
+        self.program.emit(
+            self.rect, self.task, FifoArray(name, type, (int(capacity),), None, on_push, on_pop, self.program.line_index())
+        )
+        return Fifo(name, type)
+
     def _declare(self, name: str, shape: tuple[int, ...], type: Type, data: np.ndarray | None) -> View:
         shape = tuple(int(extent) for extent in shape)
         self.program.emit(self.rect, self.task, Array(name, type, shape, data))
@@ -211,6 +224,14 @@ class Pes:
     def send(self, color: int, control: bool = False, packed: bool | None = None) -> Send:
         """Wavelets of `color`, one per element; with `control`, control wavelets (`control_bits`); `packed` as in `recv`."""
         return Send(color, control, packed)
+
+    def push(self, fifo: Fifo) -> Push:
+        """A new element of `fifo` per element (a destination)."""
+        return Push(fifo)
+
+    def pop(self, fifo: Fifo) -> Popped:
+        """The oldest element of `fifo` per element, taken out (a source)."""
+        return Popped(fifo)
 
     # --- vector operations ------------------------------------------------------------------------------------
 
@@ -336,7 +357,7 @@ class Pes:
 
     def branch(self, op: Op, a: Any, b: Any, label: Label, type: Type | None = None) -> None:
         """Go to `label` if the comparison (BLT, BGE, BEQ, BNE) of registers or numbers holds."""
-        if op not in BRANCHES or any(isinstance(operand, (View, Recv, Send)) for operand in (a, b)):
+        if op not in BRANCHES or any(isinstance(operand, (View, Recv, Send, Push, Popped)) for operand in (a, b)):
             raise ProgramError("a branch compares registers or numbers", notes=[self.program.where()])
         row, _ = encode(self.program.spec, op, None, a, b, None, type, False)
         self._emit(row, (), label)

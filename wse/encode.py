@@ -8,7 +8,7 @@ import numpy as np
 
 from wse.errors import ProgramError
 from wse.isa import BRANCHES, FLOAT_ONLY, HALF_TYPES, MAX_DIMS, NUM_COLS, TWO_SOURCES, Col, Kind, Op, Operand, Type
-from wse.operands import Recv, Reg, Send, View, broadcast_strides, common_shape
+from wse.operands import Fifo, Popped, Push, Recv, Reg, Send, View, broadcast_strides, common_shape
 from wse.program import NUMPY_TYPE
 from wse.spec import MachineSpec
 
@@ -24,6 +24,7 @@ def encode(
     operands = {Col.D: d, Col.A: a, Col.B: b}
     if type is None:
         types = [operand.type for operand in operands.values() if isinstance(operand, (View, Reg))]
+        types += [operand.fifo.type for operand in operands.values() if isinstance(operand, (Push, Popped))]
         type = Type.I32 if Type.I32 in types and op not in FLOAT_ONLY | {Op.ITOF} else Type.F32
     if shape is not None and not isinstance(shape, tuple):
         shape = (shape,)
@@ -50,6 +51,10 @@ def encode(
             if operand.offset_reg is not None:
                 row[col + Operand.OFFSET_REG] = operand.offset_reg.number
             symbols.append((col + Operand.BASE, operand.name))
+        elif isinstance(operand, (Push, Popped)):
+            row[col + Operand.KIND] = Kind.FIFO_PUSH if isinstance(operand, Push) else Kind.FIFO_POP
+            row[col + Operand.TYPE] = operand.fifo.type
+            symbols.append((col + Operand.BASE, operand.fifo.name))
         elif operand is not None:
             index = op is Op.ARGMAX and col == Col.B
             row[col + Operand.KIND], row[col + Operand.BASE] = _scalar(operand, Type.I32 if index else type)
@@ -70,21 +75,24 @@ def _check(spec: MachineSpec, op: Op, d: Any, a: Any, b: Any, type: Type, mapped
         raise ProgramError("type MIXED is for fmac only")
     if op is Op.MOD and type != Type.I32:
         raise ProgramError("is for i32 only")
-    if isinstance(a, Send) or isinstance(b, Send) or isinstance(d, (Recv, int, float)):
-        raise ProgramError("a source cannot be send(), a destination cannot be recv() or a number")
-    if op is Op.FMAC and isinstance(d, Send):
+    if isinstance(a, (Send, Push)) or isinstance(b, (Send, Push)) or isinstance(d, (Recv, Popped, int, float)):
+        raise ProgramError("a source cannot be send() or push(), a destination cannot be recv(), pop() or a number")
+    if op is Op.FMAC and isinstance(d, (Send, Push)):
         raise ProgramError("accumulates, so its destination must be an array or a register")
     if op is Op.ARGMAX and not (isinstance(d, Reg) and isinstance(a, View) and isinstance(b, (Reg, int))):
         raise ProgramError("wants a register, an array and a register or number")
     if isinstance(a, Recv) and isinstance(b, Recv) and a.color == b.color:
         raise ProgramError(f"both sources receive color {a.color}")
+    if isinstance(a, Popped) and a == b:
+        raise ProgramError(f"both sources pop '{a.fifo.name}'")
     if any(isinstance(operand, Recv) and operand.held for operand in (a, b)) and not mapped:
         raise ProgramError("a held recv() wants mapped=True")
     if mapped and len(shape) < 2:
         raise ProgramError("mapped=True wants at least two dimensions")
     for operand in (d, a, b):
-        if isinstance(operand, View) and not _may_hold(op, operand.type, type, operand is a):
-            raise ProgramError(f"'{operand.name}' is {operand.type.name}, the operation {type.name}")
+        held = operand.fifo if isinstance(operand, (Push, Popped)) else operand
+        if isinstance(held, (View, Fifo)) and not _may_hold(op, held.type, type, operand is a):
+            raise ProgramError(f"'{held.name}' is {held.type.name}, the operation {type.name}")
         if isinstance(operand, (Recv, Send)) and operand.packed and (type == Type.I32 or (isinstance(operand, Send) and operand.control)):
             raise ProgramError("packed wavelets hold two f16 values")
         if isinstance(operand, (Recv, Send)) and not 0 <= operand.color < spec.num_colors:
@@ -92,7 +100,7 @@ def _check(spec: MachineSpec, op: Op, d: Any, a: Any, b: Any, type: Type, mapped
 
 
 def _may_hold(op: Op, held: Type, type: Type, is_source: bool) -> bool:
-    """Whether an array of type `held` can be an operand of an operation of `type`."""
+    """Whether an array or FIFO of type `held` can be an operand of an operation of `type`."""
     if op is Op.ITOF:
         return (held == Type.I32) == is_source
     return (held == Type.I32) == (type == Type.I32) or (op is Op.MOV and type not in HALF_TYPES)

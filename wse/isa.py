@@ -82,6 +82,13 @@ widens exactly.
   from an even index on, one from an odd (never more than `lanes`). It waits only for wavelets it takes and for room for one it
   sends.
 
+FIFOs in SRAM. A core's code declares circular buffers of a capacity and an element type in its SRAM, empty at load: the k-th
+element ever pushed is stored at slot k mod capacity. An element of an operation pops from one (FIFO_POP) or is pushed onto one
+(FIFO_PUSH), in index order; conversions are those of memory of that type, and each is counted as a read or write of SRAM. A beat
+handles at most `capacity` elements, and waits until as many as it handles are there, or room for as many, at the end of the cycle
+before ("data" and "room" where stalls are told apart); it pops and pushes in its first cycle. A beat in t that pushes or pops
+activates the task that the FIFO names for that, seen from t + 1 on.
+
 Bank conflicts. With `bank_conflicts` = 1 a beat takes one cycle more when its destination is in memory and a source in memory
 lies in another word of the same bank class: word addresses (byte address // 4 in the PE's SRAM) that differ but are equal modulo
 4. The first element of the beat decides, for any number of lanes and, with f16, whichever half of the word it is; so an f16 beat
@@ -170,8 +177,11 @@ class Kind(IntEnum):
     FABRIC_HELD = 5  # one wavelet of a color per outer step of a mapped operation (packed: per two), held for its inner elements
     FABRIC_OUT = 6  # one wavelet of a color per element (packed: per two)
     CONTROL_OUT = 7  # one control wavelet of a color per element, whose 32 bits it is
+    FIFO_POP = 8  # the oldest element of a FIFO in SRAM, taken out
+    FIFO_PUSH = 9  # a new element of a FIFO in SRAM
 
 
+FIFO_KINDS = frozenset({Kind.FIFO_POP, Kind.FIFO_PUSH})
 RECEIVES = frozenset({Kind.FABRIC_IN, Kind.FABRIC_HELD})
 SENDS = frozenset({Kind.FABRIC_OUT, Kind.CONTROL_OUT})
 
@@ -290,7 +300,7 @@ class Operand(IntEnum):
 
     KIND = 0
     TYPE = 1  # element type of a MEM operand; of a fabric operand F16 if it is packed
-    BASE = 2  # MEM: byte address; REG: number; IMM: 32 bits as unsigned; FABRIC_*: color
+    BASE = 2  # MEM: byte address; REG: number; IMM: 32 bits as unsigned; FABRIC_*: color; FIFO_*: index into `CodeClass.fifos`
     OFFSET_REG = 3  # MEM: register added to the address, in elements
     STRIDE = 4  # ..7, in elements, one per extent
 

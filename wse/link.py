@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wse.errors import DoesNotFitError, ProgramError
-from wse.isa import MAX_POSITIONS, NUM_COLS, NUM_SWITCH_COLS, TYPE_BYTES, Col, Op, Pop, Port, Switch, Type
-from wse.program import Binding, CodeClass, Program, Rect, Symbol, class_rows
+from wse.isa import FIFO_KINDS, MAX_POSITIONS, NUM_COLS, NUM_SWITCH_COLS, TYPE_BYTES, Col, Op, Operand, Pop, Port, Switch, Type
+from wse.program import Binding, CodeClass, Program, Rect, SramFifo, Symbol, class_rows
 
 if TYPE_CHECKING:
     from wse.builder import ProgramBuilder
@@ -52,6 +52,15 @@ class Array:
     type: Type
     shape: tuple[int, ...]
     data: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class FifoArray(Array):
+    """The storage of a FIFO in SRAM; the tasks that a push or pop activates, -1 for none; where it was declared."""
+
+    on_push: int
+    on_pop: int
+    line: int
 
 
 @dataclass
@@ -91,6 +100,7 @@ class Fragment:
             [(row, label.number) for row, label in self.targets],
             [(row, label.number) for row, label in self.labels],
             [(array.name, int(array.type), array.shape) for array in self.arrays],
+            [(array.on_push, array.on_pop) for array in self.arrays if isinstance(array, FifoArray)],
             self.bindings,
         )
         return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()) >> 2
@@ -110,14 +120,21 @@ def link(builder: ProgramBuilder, meta: dict[str, str]) -> Program:
         x, y = first_pe % builder.width, first_pe // builder.width
         where = f"PE ({x},{y})"
         symbols, data_bytes = _layout(fragments, where)
-        entries, num_rows, num_threads = _link_code(fragments, symbols, code, where, source_lines)
+        fifos = tuple(
+            SramFifo(array.name, symbols[array.name].address, array.type, array.shape[0], array.on_push, array.on_pop, array.line)
+            for fragment in fragments
+            for array in fragment.arrays
+            if isinstance(array, FifoArray)
+        )
+        addresses, numbers = {name: symbol.address for name, symbol in symbols.items()}, {fifo.name: i for i, fifo in enumerate(fifos)}
+        entries, num_rows, num_threads = _link_code(fragments, addresses, numbers, code, where, source_lines)
         code_bytes = num_rows * builder.spec.instruction_bytes
         if data_bytes + code_bytes > builder.spec.data_bytes:
             raise _overflow(builder, symbols, data_bytes, code_bytes, where)
         blocked = sum({1 << task for rect, task in builder.blocked if rect.contains(Rect(x, y, 1, 1))})
         words = (data_bytes + 3) // 4
         bindings = tuple(binding for fragment in fragments for binding in fragment.bindings)
-        classes.append(CodeClass(entries, int(entries[0] >= 0), blocked, num_threads, words, code_bytes, symbols, bindings))
+        classes.append(CodeClass(entries, int(entries[0] >= 0), blocked, num_threads, words, code_bytes, symbols, bindings, fifos))
     core_sram, sram = _data(builder, core_pe, core_class, classes)
     pe, color, route = _channels(builder)
     first = np.array([distinct.positions[0] for distinct in builder.routes], np.int64).reshape(-1, 2)[route]
@@ -168,12 +185,13 @@ def _layout(fragments: list[Fragment], where: str) -> tuple[dict[str, Symbol], i
 
 def _link_code(
     fragments: list[Fragment],
-    layout: dict[str, Symbol],
+    addresses: dict[str, int],
+    fifo_numbers: dict[str, int],
     code: _Code,
     where: str,
     source_lines: tuple[str, ...],
 ) -> tuple[tuple[int, ...], int, int]:
-    """Entry row of each task, number of rows, and number of threads, of one class."""
+    """Entry row of each task, number of rows, and number of threads, of one class, whose arrays and FIFOs are where these tables say."""
     by_task: dict[int, list[Fragment]] = defaultdict(list)
     for fragment in fragments:
         if fragment.rows or fragment.labels:
@@ -196,10 +214,12 @@ def _link_code(
                     raise ProgramError(f"{where} branches to label '{label.name}', which it does not have", notes=[line])
                 rows[start + at, Col.TARGET] = places[label]
             for at, col, name in part.symbols:
-                if name not in layout:
+                is_fifo = rows[start + at, col - Operand.BASE + Operand.KIND] in FIFO_KINDS
+                known = fifo_numbers if is_fifo else addresses
+                if name not in known:
                     line = source_lines[rows[start + at, Col.LINE]]
-                    raise ProgramError(f"{where} has no array '{name}'", notes=[line])
-                rows[start + at, col] += layout[name].address
+                    raise ProgramError(f"{where} has no {'FIFO' if is_fifo else 'array'} '{name}'", notes=[line])
+                rows[start + at, col] += known[name]
         entries[task] = code.add(rows)
         num_rows += len(rows)
         num_threads = max(num_threads, int(rows[:, Col.THREAD].max()) + 1)

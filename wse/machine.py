@@ -9,7 +9,7 @@ import numpy as np
 
 from wse import engine
 from wse.errors import DeadlockError, FaultError, ProgramError, UnsupportedError, nearest
-from wse.isa import HALF_TYPES, Col, Done, Fault, Kind, OpClass, Operand, Stall, Status, Type
+from wse.isa import HALF_TYPES, RECEIVES, SENDS, Col, Done, Fault, OpClass, Operand, Stall, Status, Type
 from wse.program import NUMPY_TYPE, Program
 from wse.state import NEVER, Chan, Clock, Core, Fifo, Sink, Source, Thread, load_state
 from wse.verify import verify
@@ -247,7 +247,9 @@ def _refuse_what_the_engine_lacks(program: Program) -> None:
     code = program.code
     halves = np.isin(code[:, Col.TYPE], list(HALF_TYPES)).any()
     for operand in (Col.D, Col.A, Col.B):
-        halves |= ((code[:, operand + Operand.KIND] >= Kind.FABRIC_IN) & (code[:, operand + Operand.TYPE] == Type.F16)).any()
+        halves |= (np.isin(code[:, operand + Operand.KIND], list(RECEIVES | SENDS)) & (code[:, operand + Operand.TYPE] == Type.F16)).any()
+    if any(cls.fifos for cls in program.classes):
+        raise UnsupportedError("the cycle engine does not run FIFOs in SRAM yet")
     if program.spec.bank_conflicts:
         raise UnsupportedError("the cycle engine does not run bank conflicts yet", help="set bank_conflicts=0")
     if halves:

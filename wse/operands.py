@@ -44,6 +44,28 @@ class Send:
 
 
 @dataclass(frozen=True)
+class Fifo:
+    """A FIFO in SRAM, declared with `Pes.fifo`."""
+
+    name: str
+    type: Type
+
+
+@dataclass(frozen=True)
+class Push:
+    """A new element of a FIFO in SRAM per element."""
+
+    fifo: Fifo
+
+
+@dataclass(frozen=True)
+class Popped:
+    """The oldest element of a FIFO in SRAM per element, taken out."""
+
+    fifo: Fifo
+
+
+@dataclass(frozen=True)
 class View:
     """Elements of a named array in every PE's SRAM (a memory DSD): indexed like NumPy, no data of its own.
 

@@ -84,6 +84,19 @@ class Binding:
 
 
 @dataclass(frozen=True)
+class SramFifo:
+    """A circular buffer in SRAM; the tasks that a push or pop activates, -1 for none. Its elements are also a symbol."""
+
+    name: str
+    address: int  # bytes
+    type: Type
+    capacity: int
+    on_push: int
+    on_pop: int
+    line: int  # index into `Program.source_lines`
+
+
+@dataclass(frozen=True)
 class CodeClass:
     """PEs that share code: entry row of each task, initial task state, SRAM layout."""
 
@@ -95,6 +108,7 @@ class CodeClass:
     code_bytes: int
     symbols: dict[str, Symbol]
     bindings: tuple[Binding, ...] = ()
+    fifos: tuple[SramFifo, ...] = ()
 
 
 @dataclass(frozen=True)

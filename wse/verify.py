@@ -80,25 +80,19 @@ def _verify_code(program: Program) -> None:
     for index, cls in enumerate(program.classes):
         members = program.core_pe[program.core_class == index]
         _verify_bindings(program, cls, members)
-        bound_tasks = {binding.task for binding in cls.bindings}
+        for fifo in cls.fifos:
+            for task in {fifo.on_push, fifo.on_pop} - {-1}:
+                _verify_activation(program, cls, members, task, program.source_lines[fifo.line])
         seen: set[tuple[Kind, int]] = set()
         for row in program.code[class_rows(program.code, cls.task_entry)]:
             task = int(row[Col.TASK])
             activates = row[Col.OP] == Op.ACTIVATE or row[Col.DONE] == Done.ACTIVATE
             line = program.source_lines[row[Col.LINE]]
-            if activates and (task >= len(cls.task_entry) or cls.task_entry[task] < 0):
-                raise ProgramError(
-                    f"PE {_xy(program, members[0])} activates task {task}, which has no code there", notes=[line],
-                    help=f"write it with pes(rect, task={task})",
-                )  # fmt: skip
-            if activates and task in bound_tasks:
-                raise ProgramError(
-                    f"PE {_xy(program, members[0])} activates task {task}, which is bound to a color", notes=[line],
-                    help="a data task runs when a wavelet arrives; block() and unblock() hold it back",
-                )  # fmt: skip
+            if activates:
+                _verify_activation(program, cls, members, task, line)
             for operand in (Col.D, Col.A, Col.B):
                 kind, base = Kind(row[operand + Operand.KIND]), int(row[operand + Operand.BASE])
-                if kind < Kind.FABRIC_IN or (kind, base) in seen:
+                if kind not in RECEIVES | SENDS or (kind, base) in seen:
                     continue
                 seen.add((kind, base))
                 channels = program.channels_at(members, base)
@@ -111,6 +105,20 @@ def _verify_code(program: Program) -> None:
                         notes=[line],
                         help=f"route color {base} with {'rx' if sends else 'tx'} RAMP on this PE",
                     )
+
+
+def _verify_activation(program: Program, cls: CodeClass, members: np.ndarray, task: int, line: str) -> None:
+    """A task that something activates has code, and is not a data task."""
+    if task >= len(cls.task_entry) or cls.task_entry[task] < 0:
+        raise ProgramError(
+            f"PE {_xy(program, members[0])} activates task {task}, which has no code there", notes=[line],
+            help=f"write it with pes(rect, task={task})",
+        )  # fmt: skip
+    if any(binding.task == task for binding in cls.bindings):
+        raise ProgramError(
+            f"PE {_xy(program, members[0])} activates task {task}, which is bound to a color", notes=[line],
+            help="a data task runs when a wavelet arrives; block() and unblock() hold it back",
+        )  # fmt: skip
 
 
 def _verify_bindings(program: Program, cls: CodeClass, members: np.ndarray) -> None:

@@ -17,6 +17,7 @@ Where the specification could be read in two ways, this is what happens:
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -24,6 +25,7 @@ from reference.arithmetic import bits_of_i32, compare, compute, i32, narrow, wid
 from reference.fabric import Channel, Fifo
 from wse.isa import (
     BRANCHES,
+    FIFO_KINDS,
     FLOPS,
     MAX_DIMS,
     OP_CLASS,
@@ -44,16 +46,37 @@ from wse.isa import (
     Stall,
     Type,
 )
-from wse.program import Binding, CodeClass
+from wse.program import Binding, CodeClass, SramFifo
 from wse.spec import MachineSpec
 
 NUM_BANK_CLASSES = 4
 
 
+class Circular:
+    """A FIFO in SRAM: `first` elements were popped so far, `count` are in it."""
+
+    def __init__(self, fifo: SramFifo) -> None:
+        self.declared = fifo
+        self.first = self.count = 0
+
+    def pop(self) -> int:
+        """The byte address of the oldest element, which is taken out."""
+        self.first, self.count = self.first + 1, self.count - 1
+        return self._address(self.first - 1)
+
+    def push(self) -> int:
+        """The byte address of a new element."""
+        self.count += 1
+        return self._address(self.first + self.count - 1)
+
+    def _address(self, k: int) -> int:
+        return self.declared.address + TYPE_BYTES[self.declared.type] * (k % self.declared.capacity)
+
+
 class Source:
     """An operand of an instruction: its columns by name, its registers read."""
 
-    def __init__(self, row: np.ndarray, first: Col, registers: np.ndarray) -> None:
+    def __init__(self, row: np.ndarray, first: Col, registers: np.ndarray, fifos: Sequence[Circular] = ()) -> None:
         self.kind = Kind(row[first + Operand.KIND])
         self.type = Type(row[first + Operand.TYPE])
         self.base = int(row[first + Operand.BASE])
@@ -63,6 +86,7 @@ class Source:
         if self.kind is Kind.MEM and offset_reg >= 0:
             self.base += int(registers[offset_reg]) * self.bytes
         self.packed = self.kind in RECEIVES | SENDS and self.type is Type.F16
+        self.fifo = fifos[self.base] if self.kind in FIFO_KINDS else None
         self.held = 0  # of FABRIC_HELD: the value of this outer step
         self.half = 0  # of a packed operand: the half that was taken, or is to be sent, with the other one
 
@@ -101,13 +125,15 @@ def beat_numbers(op_class: OpClass, type: Type, spec: MachineSpec) -> tuple[int,
 class Operation:
     """A vector operation under way on a thread."""
 
-    def __init__(self, code: np.ndarray, number: int, t: int, registers: np.ndarray, spec: MachineSpec) -> None:
+    def __init__(
+        self, code: np.ndarray, number: int, t: int, registers: np.ndarray, fifos: list[Circular], spec: MachineSpec
+    ) -> None:
         row = code[number]
         self.row, self.issued = number, t
         self.op = Op(row[Col.OP])
         self.type = Type(row[Col.TYPE])
         self.done, self.task = Done(row[Col.DONE]), int(row[Col.TASK])
-        self.d, self.a, self.b = (Source(row, first, registers) for first in (Col.D, Col.A, Col.B))
+        self.d, self.a, self.b = (Source(row, first, registers, fifos) for first in (Col.D, Col.A, Col.B))
 
         # iteration space
         extents = row[Col.EXTENT : Col.EXTENT + MAX_DIMS]
@@ -121,6 +147,8 @@ class Operation:
         # beats
         self.op_class = OP_CLASS[self.op]
         self.beat_cycles, self.lanes = beat_numbers(self.op_class, self.type, spec)
+        self.fifos = [operand.fifo for operand in (self.d, self.a, self.b) if operand.fifo]
+        self.lanes = min([self.lanes, *(fifo.declared.capacity for fifo in self.fifos)])
         streams = [operand for operand in (self.d, self.a, self.b) if operand.kind in {Kind.FABRIC_IN, *SENDS}]
         self.per_wavelet = 2 if streams and all(operand.packed for operand in streams) else 1 if streams else None
         self.map_step_cycles = spec.map_step_cycles if row[Col.MAPPED] else 0
@@ -202,10 +230,11 @@ class Core:
         self.active = {task for task in range(spec.num_tasks) if code_class.active_tasks >> task & 1}
         self.blocked = {task for task in range(spec.num_tasks) if code_class.blocked_tasks >> task & 1}
         self.bindings = code_class.bindings
+        self.fifos = [Circular(fifo) for fifo in code_class.fifos]
         self.starting: list[Binding] = []  # data tasks picked in this cycle
         self.row = -1  # of the next instruction; -1: no task
         self.next_issue = 0
-        self.named: list[int] = []  # by control wavelets taken in this cycle
+        self.named: list[int] = []  # by control wavelets taken, and FIFOs used, in this cycle
 
         # threads, datapath
         self.threads: list[Operation | None] = [None] * (spec.num_microthreads + 1)
@@ -266,7 +295,7 @@ class Core:
         return started or absorbed or issued or working or starting or t < self.next_issue
 
     def complete(self, t: int) -> None:
-        """End of the cycle: end the operations whose last cycle was t, activate what control wavelets named."""
+        """End of the cycle: end the operations whose last cycle was t, activate what control wavelets and FIFOs named."""
         self.active.update(self.named)
         self.named = []
         for thread, operation in enumerate(self.threads):
@@ -309,7 +338,7 @@ class Core:
 
     def _issue_vector(self, row: np.ndarray, t: int) -> None:
         thread = row[Col.THREAD]
-        operation = Operation(self.code, self.row, t, self.registers, self.spec)
+        operation = Operation(self.code, self.row, t, self.registers, self.fifos, self.spec)
         self.threads[thread] = operation
         self.row += 1
         if thread > 0:
@@ -359,15 +388,24 @@ class Core:
                 return
 
     def _has_data(self, operation: Operation, t: int) -> bool:
-        return all(self.inputs[color].has_data(t) for color in operation.wanted())
+        popped = all(source.fifo.count >= len(operation.beat()) for source in (operation.a, operation.b) if source.fifo)
+        return popped and all(self.inputs[color].has_data(t) for color in operation.wanted())
 
     def _has_room(self, operation: Operation) -> bool:
+        fifo = operation.d.fifo
+        if fifo:
+            return fifo.count + len(operation.beat()) <= fifo.declared.capacity
         sends = any(operation.sends(element) for element in operation.beat())
         return not sends or self._output(operation.d).has_room()
 
     def _execute(self, operation: Operation, t: int) -> None:
         """The elements of a beat, one after another; a sent element has executed in the beat's last cycle."""
         op, type, d = operation.op, operation.type, operation.d
+        for source in (operation.a, operation.b):
+            if source.fifo and source.fifo.declared.on_pop >= 0:
+                self.named.append(source.fifo.declared.on_pop)
+        if d.fifo and d.fifo.declared.on_push >= 0:
+            self.named.append(d.fifo.declared.on_push)
         for element in operation.beat():
             index = operation.index(element)
             a, b = (self._receive(operation, source, element, index) for source in (operation.a, operation.b))
@@ -421,10 +459,13 @@ class Core:
         return source.held
 
     def _read(self, source: Source, index: tuple[int, ...]) -> int:
-        if source.kind is not Kind.MEM:
+        if source.fifo:
+            address = source.fifo.pop()
+        elif source.kind is Kind.MEM:
+            address = source.address(index)
+        else:
             return self._read_scalar(source)
         self.sram_read_bytes += source.bytes
-        address = source.address(index)
         if source.type is Type.F16:
             return widen(int(self.sram.view(np.uint16)[address // 2]))
         return int(self.sram.view(np.uint32)[address // 4])
@@ -436,7 +477,7 @@ class Core:
 
     def _write_memory(self, d: Source, index: tuple[int, ...], bits: int) -> None:
         self.sram_write_bytes += d.bytes
-        address = d.address(index)
+        address = d.fifo.push() if d.fifo else d.address(index)
         if d.type is Type.F16:
             self.sram.view(np.uint16)[address // 2] = narrow(bits)
         else:

@@ -92,6 +92,7 @@ class ReferenceMachine:
             "row_elapsed": self._row_elapsed.copy(),
             "sent": np.array([channel.sent for channel in self._channels], np.int64),
             "wait": np.array([channel.wait for channel in self._channels], np.int64),
+            "fifo_count": np.array([fifo.count for core in self._cores for fifo in core.fifos], np.int64),
             "switch_position": np.array([channel.position for channel in self._switched], np.int64),
             "switch_sent": np.array([list(channel.port_sent.values()) for channel in self._switched], np.int64).reshape(-1, len(Port)),
         }
