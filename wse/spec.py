@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from wse.errors import ConfigError, nearest
 
-PRESETS = ("toy", "wse2", "wse3")
+PRESETS = ("toy", "wse2", "wse3", "wse3-hw")
 
 
 class MachineSpec(BaseModel):
