@@ -34,7 +34,9 @@ def compare(paths: tuple[Path, ...], model: str | None, arch: str | None, settin
     from wse.compiler.compare import changes
 
     known: dict[tuple[Any, ...], Partitioner] = {}
-    found = [_read(path, model, arch, settings, known) for path in paths]
+    short = [path.stem for path in paths]
+    names = short if len(set(short)) == len(short) else [str(path) for path in paths]
+    found = [_read(path, name, model, arch, settings, known) for path, name in zip(paths, names, strict=True)]
     differences = [changes(found[0], other) for other in found[1:]]
     if as_json:
         click.echo(json.dumps({
@@ -63,7 +65,9 @@ def _print_table(found: list[Described]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("", *(one.name for one in found), box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    for heading in ("", *(one.name for one in found)):
+        table.add_column(heading, no_wrap=not heading, overflow="fold")
     rows: dict[str, list[Any]] = {key: [one.facts[key] for one in found] for key in found[0].facts}
     for key in MEASURED:
         if any(key in one.measured for one in found):
@@ -75,9 +79,9 @@ def _print_table(found: list[Described]) -> None:
 
 
 def _read(
-    path: Path, model: str | None, arch: str | None, settings: tuple[str, ...], known: dict[tuple[Any, ...], Partitioner]
+    path: Path, name: str, model: str | None, arch: str | None, settings: tuple[str, ...], known: dict[tuple[Any, ...], Partitioner]
 ) -> Described:
-    """A placement file or a run folder, taken apart; `known` keeps models that were loaded."""
+    """A placement file or a run folder, taken apart and called `name`; `known` keeps models that were loaded."""
     from wse.compiler.compare import describe
     from wse.compiler.load import load_model
     from wse.compiler.partition import Partitioner
@@ -94,4 +98,4 @@ def _read(
     if key not in known:
         spec = load_spec(key[1], **parse_settings(settings))
         known[key] = Partitioner(load_model(named).config, spec, key[2], key[3])
-    return describe(str(path), placement, known[key], {k: measured[k] for k in (*MEASURED, "busiest_links") if k in measured})
+    return describe(name, placement, known[key], {k: measured[k] for k in (*MEASURED, "busiest_links") if k in measured})
