@@ -36,7 +36,7 @@ def find_path(cost: np.ndarray, link_cost: np.ndarray, start: PE, end: PE, close
     return path[::-1]
 
 
-@kernel
+@kernel(sources=(__file__,))
 def _search(cost, link_cost, steps, width, start, end, best, came, heap_key, heap_pe):
     """Fill `best` and `came` (the port through which each PE was entered) until `end` is settled."""
     height = best.shape[0] // width

@@ -54,7 +54,11 @@ def test_two_files_and_a_run_folder_side_by_side(tmp_path):
 
 @pytest.mark.parametrize(
     ("make", "words"),
-    [(lambda path: None, "two placement files"), (lambda path: path.write_text("{}"), "schema"), (lambda path: path.mkdir(), "cannot read")],
+    [
+        (lambda path: None, "two placement files"),
+        (lambda path: path.write_text("{}"), "schema"),
+        (lambda path: path.mkdir(), "cannot read"),
+    ],
 )
 def test_what_cannot_be_compared_is_refused(tmp_path, make, words):
     path = tmp_path / "a.json"

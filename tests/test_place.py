@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -14,7 +15,7 @@ from wse.compiler.partition import Partitioner
 from wse.compiler.place import Placement, read_placement
 from wse.compiler.placers import PLACERS, Search, find_placement
 from wse.compiler.placers.problem import Problem, make_problem
-from wse.compiler.route import route
+from wse.compiler.route import report_routes, route
 from wse.errors import ConfigError, DoesNotFitError, WseError
 from wse.program import Rect
 
@@ -70,6 +71,21 @@ def check_routes(placement: Placement, dim: int) -> None:
             reached = {pe for lane in net.lanes for pe, (_, tx) in lane.hops.items() if 4 in tx}
             rows = len(net.lanes)
             assert reached == {(x, y) for x in range(rect.x, rect.x + rect.width) for y in range(rect.y, rect.y + rows)}
+
+
+@pytest.mark.parametrize("split", ["layer", "half"])
+def test_a_model_of_135_million_parameters_is_placed_and_routed_within_5_per_cent_of_the_bound_in_a_minute(split):
+    """The shape of SmolLM2-135M, 100 x 100 PEs, 128 positions."""
+    config = ModelConfig(576, 1536, 30, 9, 3, 64, 49152, 8192)
+    started = time.perf_counter()
+    problem = make_problem(Partitioner(config, SPEC, "f16", 128), (100, 100), split, "hops")
+    placement = find_placement(problem, "anneal", Search(starts=2, moves=200_000))
+    nets = route(placement, config.dim, SPEC.num_colors)
+    assert time.perf_counter() - started <= 60
+    assert placement.about["gap_frac"] <= 0.05
+    assert max(report_routes(nets).routers_by_colors) <= SPEC.num_colors - 12
+    snake = find_placement(problem, "snake", Search())
+    assert problem.cost(placement).hops < problem.cost(snake).hops
 
 
 def test_anneal_is_no_worse_than_any_other_and_exact_no_worse_than_anneal():

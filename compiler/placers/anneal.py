@@ -16,8 +16,8 @@ from typing import NamedTuple
 import numpy as np
 
 from wse._jit import kernel, leaf
+from wse.compiler import nets
 from wse.compiler.constraints import RELATIONS
-from wse.compiler.nets import measure, measure_in, measure_out
 from wse.compiler.place import Placement
 from wse.compiler.placers.explain import does_not_fit
 from wse.compiler.placers.greedy import Rects, greedy_placements
@@ -29,9 +29,11 @@ HOTTEST, COLDEST = 3e-3, 1e-6  # temperatures, in lower bounds; moving one block
 CHUNK = 20_000  # moves between two looks at the clock
 RUN = 8  # most blocks laid anew in one move
 
-_net = leaf(measure)
-_net_in = leaf(measure_in)
-_net_out = leaf(measure_out)
+SOURCES = (__file__, nets.__file__)  # of the compiled code below
+
+_net = leaf(nets.measure)
+_net_in = leaf(nets.measure_in)
+_net_out = leaf(nets.measure_out)
 
 
 class Task(NamedTuple):
@@ -189,7 +191,7 @@ def _net_value(size, sides, number, weight, state, j):
     return cycles * weight[0] + hops * weight[1]
 
 
-@kernel
+@kernel(sources=SOURCES)
 def _total(size, num_shapes, value, area, fixed, sides, keep_out, relation, number, weight, state, values, bands):
     """Set values[0] and values[1] to the cost of `state`; `bands` is scratch for `_band` of every net."""
     n = state.shape[0]
@@ -329,7 +331,7 @@ def _propose(size, num_shapes, area, fixed, state, touched, random):
                     direction = (direction + 2) % 4
 
 
-@kernel
+@kernel(sources=SOURCES)
 def _moves(
     size, num_shapes, value, area, fixed, sides, keep_out, relation, number, weight,
     state, kept, values, random, moves, hot, trial, touched, bands, trial_bands,
