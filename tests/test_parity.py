@@ -67,9 +67,8 @@ def check(seed: int, features: Collection[str] = ()) -> None:
     """Fails with the differences of a reduced case."""
     if differences(random_case(seed, features=features)):
         case = reduce(seed, lambda case: bool(differences(case)), features)
-        pytest.fail(
-            "\n".join([f"random_case({seed}, features={features}), reduced to statements {case.statements}", *differences(case)]), pytrace=False
-        )
+        title = f"random_case({seed}, features={features}), reduced to statements {case.statements}"
+        pytest.fail("\n".join([title, *differences(case)]), pytrace=False)
 
 
 def _compare(engine: dict[str, np.ndarray], reference: dict[str, np.ndarray]) -> list[str]:

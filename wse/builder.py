@@ -16,7 +16,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ class ProgramBuilder:
     width: int
     height: int
     fragments: list[Fragment] = field(default_factory=list)
-    routes: list[Route] = field(default_factory=list)  # distinct ones
+    routes: dict[Route, int] = field(default_factory=dict)  # distinct ones, numbered
     route_at: dict[int, np.ndarray] = field(default_factory=dict)  # color -> int16 (height, width), index of a route, -1 unrouted
     host_in: list[HostPort] = field(default_factory=list)
     host_out: list[HostPort] = field(default_factory=list)
@@ -98,20 +98,20 @@ class ProgramBuilder:
 
     def _route(self, rect: Rect, color: int, route: Route) -> None:
         self._check_rect(rect)
-        if route not in self.routes:
-            self.routes.append(route)
-        index = self.routes.index(route)
+        route = replace(route, line=self.line_index())
+        index = self.routes.setdefault(route, len(self.routes))
         if color not in self.route_at:
             self.route_at[color] = np.full((self.height, self.width), -1, np.int16)
         there = self.route_at[color][rect.y : rect.y + rect.height, rect.x : rect.x + rect.width]
-        taken = (there >= 0) & (there != index)
-        if taken.any():
-            y, x = np.argwhere(taken)[0]
-            raise ProgramError(
-                f"color {color} already has another route at PE ({x + rect.x},{y + rect.y})",
-                notes=[f"there: {self.routes[there[y, x]]}; wanted: {route}", self.where()],
-                help="a color has one rx port and one set of tx ports at a time: take another color, or a switch()",
-            )
+        for number in np.unique(there[there >= 0]):
+            other = list(self.routes)[number]
+            if other.behaviour != route.behaviour:
+                y, x = np.argwhere(there == number)[0]
+                raise ProgramError(
+                    f"color {color} already has another route at PE ({x + rect.x},{y + rect.y})",
+                    notes=[f"there: {other}, {list(self.source_lines)[other.line]}", f"wanted: {route}, {self.where()}"],
+                    help="a color has one rx port and one set of tx ports at a time: take another color, or a switch()",
+                )
         there[...] = index
 
     def input(self, name: str, x: int, y: int, color: int, port: Port) -> None:
@@ -203,13 +203,13 @@ class Pes:
             if not -1 <= task < self.program.spec.num_tasks:
                 raise ProgramError(f"FIFO '{name}': no task {task}", notes=[where])
         self.program.emit(
-            self.rect, self.task, FifoArray(name, type, (int(capacity),), None, on_push, on_pop, self.program.line_index())
+            self.rect, self.task, FifoArray(name, type, (int(capacity),), None, self.program.line_index(), on_push, on_pop)
         )
         return Fifo(name, type)
 
     def _declare(self, name: str, shape: tuple[int, ...], type: Type, data: np.ndarray | None) -> View:
         shape = tuple(int(extent) for extent in shape)
-        self.program.emit(self.rect, self.task, Array(name, type, shape, data))
+        self.program.emit(self.rect, self.task, Array(name, type, shape, data, self.program.line_index()))
         return View(name, type, shape, contiguous(shape))
 
     # --- operands ---------------------------------------------------------------------------------------------

@@ -148,6 +148,7 @@ class Program:
     channel_color: np.ndarray  # int64 (num_channels,)
     channel_rx: np.ndarray  # int64 (num_channels,), a Port: of the first position where there is a switch
     channel_tx: np.ndarray  # int64 (num_channels,), bit mask of ports, likewise
+    channel_line: np.ndarray  # int64 (num_channels,), index into `source_lines` of what routed it
     switches: np.ndarray  # int64 (num_switches, NUM_SWITCH_COLS), ascending by channel
     host_in: tuple[HostPort, ...] = ()
     host_out: tuple[HostPort, ...] = ()
