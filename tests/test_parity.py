@@ -27,7 +27,7 @@ REGRESSIONS = {
 }
 
 # state that only the reference machine keeps so far
-NOT_IN_THE_ENGINE = {"fifo_count", "row_busy", "row_elapsed", "switch_position", "switch_sent"}
+NOT_IN_THE_ENGINE = {"fifo_count", "switch_position", "switch_sent"}
 
 SEEDS = st.integers(0, 2**48)
 COMMON = settings(deadline=None, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
