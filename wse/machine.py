@@ -14,6 +14,13 @@ from wse.isa import HALF_TYPES, RECEIVES, SENDS, Col, Done, Fault, OpClass, Oper
 from wse.program import NUMPY_TYPE, Program
 from wse.verify import verify
 
+FAULT_TEXT = {
+    Fault.OUT_OF_BOUNDS: "a memory operand reaches outside the PE's SRAM",
+    Fault.DIVIDE_BY_ZERO: "division by zero",
+    Fault.SWITCH_PAST_END: "a control wavelet advances a switch without ring mode past its last position",
+    Fault.BAD_TASK: "a control wavelet names a task that has no code or is bound to a color",
+}
+
 
 @dataclass(frozen=True)
 class Counters:
@@ -100,8 +107,7 @@ class Machine:
             fault, pe, cycle = self.fault  # type: ignore[misc]
             x, y = self.program.xy(pe)
             line = self.program.source_lines[self.program.code[clock[Clock.FAULT_ROW], Col.LINE]]
-            what = {Fault.OUT_OF_BOUNDS: "a memory operand reaches outside the PE's SRAM", Fault.DIVIDE_BY_ZERO: "division by zero"}
-            raise FaultError(f"{what[fault]} at PE ({x},{y}) in cycle {cycle}", notes=[f"instruction from {line}"])
+            raise FaultError(f"{FAULT_TEXT[fault]} at PE ({x},{y}) in cycle {cycle}", notes=[f"instruction from {line}"])
         if status == Status.DEADLOCK:
             waits = self.waiting()
             raise DeadlockError(

@@ -59,15 +59,16 @@ class _Class:
 def verify_code(program: Program) -> None:
     """Every ramp has a core; every class's operands, tasks, bindings and FIFOs are possible. Raises `ProgramError`."""
     from_ramp, to_ramp = (np.append(ports >> Port.RAMP & 1 == 1, False) for ports in program.channel_ports())
-    for ramp in (from_ramp[:-1], to_ramp[:-1]):
-        lost = np.setdiff1d(program.channel_pe[ramp], program.core_pe)
-        if len(lost):
-            channel = np.flatnonzero(ramp & (program.channel_pe == lost[0]))[0]
-            raise ProgramError(
-                f"color {program.channel_color[channel]} uses the ramp of PE {program.where(lost[0])}, which has no code",
-                notes=[program.source_lines[program.channel_line[channel]]],
-                help="write code for that PE, or leave RAMP out of the route",
-            )
+    has_core = np.zeros(program.width * program.height, bool)
+    has_core[program.core_pe] = True
+    lost = np.flatnonzero((from_ramp | to_ramp)[:-1] & ~has_core[program.channel_pe])
+    if len(lost):
+        color, pe = program.channel_color[lost[0]], program.channel_pe[lost[0]]
+        raise ProgramError(
+            f"color {color} uses the ramp of PE {program.where(pe)}, which has no code",
+            notes=[program.source_lines[program.channel_line[lost[0]]]],
+            help="write code for that PE, or leave RAMP out of the route",
+        )
     for index, cls in enumerate(program.classes):
         code = program.code[class_rows(program.code, cls.task_entry)]
         checked = _Class(program, cls, program.core_pe[program.core_class == index], code, from_ramp, to_ramp)
