@@ -20,7 +20,8 @@ from wse.spec import MachineSpec
 
 SCHEMA = 2
 _ARRAYS = (
-    "code", "core_pe", "core_class", "core_sram", "sram", "channel_pe", "channel_color", "channel_rx", "channel_tx", "switches",
+    "code", "core_pe", "core_class", "core_sram", "sram", "channel_pe", "channel_color", "channel_rx", "channel_tx", "channel_line",
+    "switches",
 )  # fmt: skip
 
 

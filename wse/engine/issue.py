@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wse._jit import inline, leaf
+from wse._jit import leaf
 from wse.engine.state import Clock, Core, Phase, Plan, Rate, Thread
 from wse.isa import Col, Kind, Operand, Type
 
@@ -52,7 +52,7 @@ def issue(clock, rate, code, plan, queue_of, core, thread, regs, k, th, i, cycle
     return in_bounds
 
 
-@inline
+@leaf
 def _resolve(code, queue_of, core, thread, regs, k, th, i, operand, fifo_col, addr_col):
     """Address or FIFO of one operand."""
     kind = code[i, operand + Operand.KIND]
@@ -65,13 +65,15 @@ def _resolve(code, queue_of, core, thread, regs, k, th, i, operand, fifo_col, ad
         if r >= 0:
             first += regs[k, r]
         thread[th, addr_col] = core[k, Core.SRAM] * (2 if half else 1) + first
-    elif kind >= Kind.FABRIC_IN:
-        thread[th, fifo_col] = queue_of[k, 1 if kind == Kind.FABRIC_OUT else 0, base]
+    elif kind == Kind.FABRIC_IN or kind == Kind.FABRIC_HELD:
+        thread[th, fifo_col] = queue_of[k, 0, base]
+    elif kind == Kind.FABRIC_OUT or kind == Kind.CONTROL_OUT:
+        thread[th, fifo_col] = queue_of[k, 1, base]
     else:
         thread[th, addr_col] = base
 
 
-@inline
+@leaf
 def _in_bounds(code, core, thread, k, th, i, operand, addr_col):
     """Whether all elements of an operand lie in the PE's SRAM."""
     if code[i, operand + Operand.KIND] != Kind.MEM:
