@@ -6,17 +6,15 @@ a weight matrix is stored input-major, (k, m), so that a GEMV is one multiply-ac
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 
 from wse.builder import Pes, ProgramBuilder
 from wse.compiler.cost import Part, ceil_div
 from wse.compiler.model import Model, ModelConfig
-from wse.compiler.nets import ASIDE, STACKED, TRUNK
 from wse.compiler.partition import Block
+from wse.compiler.passing import GATHER_COLORS, pass_on, take_in
 from wse.compiler.place import Placement
 from wse.compiler.route import Net
 from wse.isa import Op, Port, Type
@@ -27,8 +25,7 @@ from wse.operands import Reg, View
 from wse.program import Program, Rect
 from wse.spec import MachineSpec
 
-Y_COLORS, X_COLORS, HEAD_COLORS, GATHER_COLORS = (0, 1, 2), (3, 4, 5), (6, 7, 8), (9, 10)
-SPREAD_COLOR = 11  # along a row, from the PE at which its segment arrives; the nets' colors follow
+Y_COLORS, X_COLORS, HEAD_COLORS = (0, 1, 2), (3, 4, 5), (6, 7, 8)  # more are in passing.py and route.py
 TOKENS_IN, RESULTS_OUT = "embedding", "result"
 
 
@@ -92,10 +89,10 @@ class _Block:
         if part is not Part.ATTENTION:
             steps.append(self._feed_forward(weights, x, normed, delta, scale))
         pe.place(again)
-        self._take_in(x)
+        take_in(program, self.rect, self.rows, self.into, x)
         for step in steps:
             step()
-        self._pass_on(x)
+        pass_on(program, self.rect, self.rows, self.net_out, x)
         pe.add(pos, pos, 1)
         pe.jump(again)
         program.release(pos)
@@ -173,7 +170,7 @@ class _Block:
         logits = pe.zeros("logits", len(vocab[0]))
         best, index, other, other_index = (program.reg(t) for t in (Type.F32, Type.I32, Type.F32, Type.I32))
         pe.place(again)
-        self._take_in(x)
+        take_in(program, self.rect, self.rows, self.into, x)
         rmsnorm(program, self.y_line, normed, x, norm, scale, config.dim, config.norm_eps)
         gemv(program, self.y_line, logits, tiles, normed, combine=False)
         reduce(program, self.y_line, logits)
@@ -286,92 +283,6 @@ class _Block:
         index = _index(hidden)
         both = np.concatenate([index, np.where(index < 0, -1, index + n)], axis=1)
         return self._tiles("w_gate_up", np.concatenate([gate, up]), list(both), by_row=False)
-
-    def _take_in(self, x: View) -> None:
-        """Every PE gets its row's segment: straight from its lane, or passed along the row by the PE the net reaches first."""
-        net, rect, program = self.into, self.rect, self.program
-        sizes = [len(segment) for segment in self.rows]
-        if net.kind == ASIDE:
-            for (n, color), rows in _runs([(n, lane.color) for n, lane in zip(sizes, net.lanes, strict=False)]):
-                pe = program.pes(rect.row(rows.start, len(rows)))
-                pe.mov(x[:n], pe.recv(color), shape=n)
-            return
-        for r, entry in enumerate(net.entries):
-            here = program.pes(Rect(*entry, 1, 1))
-            if net.kind == STACKED:
-                here.mov(x[: sizes[r]], here.recv(net.lanes[r].color))
-            else:
-                self._pick_out(here, r, x, net.lanes[0].color)
-        for (n, entry_x), rows in _runs([(n, pe[0]) for n, pe in zip(sizes, net.entries, strict=False)]):
-            if n:
-                self._spread(rect.row(rows.start, len(rows)), entry_x, x[:n])
-
-    def _pick_out(self, here: Pes, r: int, x: View, color: int) -> None:
-        """Of the whole vector passing by, keep the segment of row r."""
-        skip, n = self.program.reg(), len(self.rows[r])
-        before = int(self.rows[r][0]) if n else self.config.dim
-        for what, num in ((skip, before), (x[:n], n), (skip, self.config.dim - before - n)):
-            if num:
-                here.mov(what, here.recv(color), shape=num)
-        self.program.release(skip)
-
-    def _spread(self, rows: Rect, entry_x: int, value: View) -> None:
-        """Copy `value` of the PE of each row that is in column `entry_x` to the whole row."""
-        program, west, east = self.program, entry_x - rows.x, rows.x + rows.width - 1 - entry_x
-        if not west and not east:
-            return
-        source = program.pes(rows.column(west))
-        program.route(source.rect, SPREAD_COLOR, Port.RAMP, [port for port, n in ((Port.WEST, west), (Port.EAST, east)) if n])
-        source.mov(source.send(SPREAD_COLOR), value)
-        for start, n, back, onward, last in ((0, west, Port.EAST, Port.WEST, 0), (west + 1, east, Port.WEST, Port.EAST, rows.width - 1)):
-            if n:
-                pe = program.pes(rows.column(start, n))
-                pe.mov(value, pe.recv(SPREAD_COLOR))
-                program.route(rows.column(last), SPREAD_COLOR, back, [Port.RAMP])
-            if n > 1:
-                program.route(rows.column(start + (last == 0), n - 1), SPREAD_COLOR, back, [onward, Port.RAMP])
-
-    def _pass_on(self, x: View) -> None:
-        """Every row sends its segment down its lane; of a trunk, the exit's column gathers them first."""
-        net, program = self.net_out, self.program
-        if net.kind == TRUNK:
-            self._gather(x)
-            return
-        lanes = zip(self.rows, net.lanes, net.exits, strict=False)
-        for (n, color, _), rows in _runs([(len(segment), lane.color, pe[0]) for segment, lane, pe in lanes]):
-            pe = program.pes(Rect(*net.exits[rows.start], 1, len(rows)))
-            pe.mov(pe.send(color), x[:n])
-
-    def _gather(self, x: View) -> None:
-        """The exit's column passes its rows' segments towards the exit, its top or its bottom, in order, and on."""
-        (exit_x, exit_y), height = self.net_out.exits[0], self.rect.height
-        upward = exit_y == self.rect.y
-        toward, back = (Port.NORTH, Port.SOUTH) if upward else (Port.SOUTH, Port.NORTH)
-        passed = 0
-        for step, r in enumerate(range(height - 1, -1, -1) if upward else range(height)):
-            here = Rect(exit_x, self.rect.y + r, 1, 1)
-            pe, n, last = self.program.pes(here), len(self.rows[r]), step == height - 1
-            out, behind = self.out if last else GATHER_COLORS[step % 2], GATHER_COLORS[(step - 1) % 2]
-            if not last:
-                self.program.route(here, out, Port.RAMP, [toward])
-            if upward and n:
-                pe.mov(pe.send(out), x[:n])
-            if step:
-                self.program.route(here, behind, back, [Port.RAMP])
-            if passed:
-                pe.mov(pe.send(out), pe.recv(behind), shape=passed)
-            if not upward and n:
-                pe.mov(pe.send(out), x[:n])
-            passed += n
-
-
-def _runs(keys: list[Any]) -> Iterator[tuple[Any, range]]:
-    """(key, rows) of neighbouring rows with equal keys."""
-    start = 0
-    for key, same in itertools.groupby(keys):
-        stop = start + len(list(same))
-        yield key, range(start, stop)
-        start = stop
 
 
 def segments(total: int, parts: int) -> list[np.ndarray]:

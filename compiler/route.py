@@ -86,7 +86,7 @@ def route(placement: Placement, dim: int, num_colors: int) -> tuple[Net, ...]:
     """
     names = ("host", *placement.names, "host")
     plans = [_plan(placement, dim, i) for i in range(len(placement.rects) + 1)]
-    wishes = [wish for i, (_, wanted, _, _) in enumerate(plans) for wish in _numbered(wanted, i)]
+    wishes = [wish for _, wanted, _, _ in plans for wish in wanted]
     colors = _negotiate(placement, wishes, num_colors - FIRST_NET_COLOR, [f"{a} -> {b}" for a, b in itertools.pairwise(names)])
     nets = []
     for i, (kind, _, exits, entries) in enumerate(plans):
@@ -101,12 +101,6 @@ def final_exit(placement: Placement) -> PE:
     """The PE through which the last block's results leave: the top of its output side, east unless it is west."""
     rect = placement.rects[-1]
     return (rect.x if placement.outputs[-1] == Port.WEST else rect.x + rect.width - 1, rect.y)
-
-
-def _numbered(wishes: list[_Wish], net: int) -> list[_Wish]:
-    for wish in wishes:
-        wish.net = net
-    return wishes
 
 
 def _plan(placement: Placement, dim: int, i: int) -> tuple[int, list[_Wish], tuple[PE, ...], tuple[PE, ...]]:

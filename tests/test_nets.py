@@ -74,6 +74,15 @@ def test_a_block_can_be_turned_to_any_side(out_side, in_side):
     np.testing.assert_array_equal(decode_logits(turned, (5,)), decode_logits(straight, (5,)))
 
 
+def test_results_leave_on_the_west_side_as_on_the_east():
+    rects = PLACEMENTS["aside, eastward"]
+    west = Placement(26, 20, rects, NAMES, (), (FREE, FREE, SIDES["west"]))
+    np.testing.assert_array_equal(decode_logits(west), decode_logits(Placement(26, 20, rects, NAMES)))
+    compiled = compile_placed(MODEL, west)
+    tokens = [token.id for token in Session(compiled).generate([1, 2, 3], 5)]
+    assert tokens == list(new_reference(compiled).generate([1, 2, 3], 5))
+
+
 def measured(placement):
     """(cycles, hops) of the third token, alone on the wafer."""
     compiled = compile_placed(MODEL, placement)

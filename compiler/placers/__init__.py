@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable
 
 from wse.compiler.place import Placement
+from wse.compiler.placers.explain import impossible
 from wse.compiler.placers.problem import Problem, Search
 from wse.errors import ConfigError, nearest
 
@@ -32,7 +33,9 @@ def find_placement(problem: Problem, placer: str, search: Search) -> Placement:
     if placer not in PLACERS:
         raise ConfigError(f"no placer is called '{placer}'", help=nearest(placer, PLACERS))
     place: Callable[[Problem, Search], Placement] = importlib.import_module(f"wse.compiler.placers.{placer}").place
-    problem.check()
+    reason = impossible(problem)
+    if reason is not None:
+        raise reason
     placement = place(problem, search)
     problem.verify(placement)
     cost, bound = problem.cost(placement), problem.lower_bound

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from wse.compiler.cost import Cost
 from wse.compiler.place import Placement
 from wse.compiler.placers.explain import does_not_fit, free_pes
 from wse.compiler.placers.problem import Problem, Search
@@ -73,15 +74,15 @@ def _attempt(problem: Problem, by: str, order_by: str, pull: Pull | None) -> Rec
 def _best_rect(problem: Problem, i: int, placed: dict[int, Rect], free: np.ndarray, by: str, pull: Pull | None) -> Rect | None:
     """Where block i costs least, given the blocks already placed; None when it fits nowhere."""
     blocks = problem.shapes[i]
-    value = {
-        "cheap": lambda k: problem.weigh(problem.costs[i][k]),
-        "balanced": lambda k: problem.weigh(problem.costs[i][k]) * blocks[k].num_pes,
-        "small": lambda k: blocks[k].num_pes,
+    score: Callable[[Cost, int], tuple[float, float]] = {
+        "cheap": lambda cost, num_pes: (problem.weigh(cost), 0.0),
+        "balanced": lambda cost, num_pes: (problem.weigh(cost) * num_pes, 0.0),
+        "small": lambda cost, num_pes: (num_pes, problem.weigh(cost)),
     }[by]
     sums = np.zeros((problem.height + 1, problem.width + 1), np.int64)
     sums[1:, 1:] = free.cumsum(0).cumsum(1)
-    best: tuple[float, Rect] | None = None
-    for k in sorted(range(len(blocks)), key=lambda k: (value(k), k))[:NUM_SHAPES]:
+    best: tuple[tuple[float, float], Rect] | None = None
+    for k in sorted(range(len(blocks)), key=lambda k: (score(problem.costs[i][k], blocks[k].num_pes), k))[:NUM_SHAPES]:
         width, height = blocks[k].width, blocks[k].height
         ys, xs = np.nonzero(_legal_corners(problem, i, placed, sums, width, height))
         if not len(xs):
@@ -94,13 +95,9 @@ def _best_rect(problem: Problem, i: int, placed: dict[int, Rect], free: np.ndarr
                 cost += problem.net(i, placed.get(i - 1), rect)
             if i == len(problem.names) - 1 or i + 1 in placed:
                 cost += problem.net(i + 1, rect, placed.get(i + 1))
-            score = problem.weigh(cost) * (blocks[k].num_pes if by == "balanced" else 1)
-            if by == "small":
-                score = float(blocks[k].num_pes) + problem.weigh(cost)
-            if best is None or score < best[0]:
-                best = (score, rect)
-        if by == "small" and best is not None:
-            break
+            value = score(cost, blocks[k].num_pes)
+            if best is None or value < best[0]:
+                best = (value, rect)
     return best[1] if best else None
 
 

@@ -160,14 +160,6 @@ class Problem:
         if broken:
             raise ConfigError(broken)
 
-    def check(self) -> None:
-        """Raise `DoesNotFitError` for the first reason, the smallest first, for which no placement can exist."""
-        from wse.compiler.placers.explain import impossible
-
-        reason = impossible(self)
-        if reason is not None:
-            raise reason
-
     def _bound(self, weights: tuple[float, float]) -> float:
         """Least weighted cost of any placement.
 
