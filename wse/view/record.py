@@ -1,0 +1,180 @@
+"""Run: everything one wants to see of a run, as plain values; made from a session, or read back from a run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from wse.errors import ConfigError
+from wse.isa import TYPE_BYTES, Port
+from wse.program import Program, Rect
+from wse.runner import Session
+from wse.view.frames import Frames, Sampler
+from wse.view.tables import BUSY, GRID, PE_COUNTS, STALL, Table, Tiling, grids, hops, inside, link_table, pe_table, rectangles
+
+
+@dataclass(frozen=True)
+class Wire:
+    """A net as drawn: straight pieces (x0, y0, x1, y1), each in the direction in which wavelets go."""
+
+    name: str
+    color: int
+    pieces: tuple[tuple[int, int, int, int], ...]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run as it can be looked at. Tables have a row per core (`pes`) and per router and color (`links`)."""
+
+    summary: dict[str, Any]  # what `wse run --json` prints
+    config: str  # TOML: the run's options and the machine's numbers
+    placement: str  # JSON, as --placement takes it
+    memory: tuple[dict[str, Any], ...]  # per code class: buffers with addresses and sizes
+    layers: Table  # per block: name, rectangle, sums over its PEs
+    pes: Table
+    links: Table
+    wires: tuple[Wire, ...]
+    frames: Frames
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def width(self) -> int:
+        """PEs along x."""
+        return int(self.summary["mesh"][0])
+
+    @property
+    def height(self) -> int:
+        """PEs along y."""
+        return int(self.summary["mesh"][1])
+
+    @property
+    def cycles(self) -> int:
+        """Cycles of the whole run."""
+        return int(self.summary["cycles_total"])
+
+    @property
+    def blocks(self) -> tuple[tuple[str, Rect], ...]:
+        """Name and rectangle of every block."""
+        columns = (self.layers[name].tolist() for name in ("name", "x", "y", "width", "height"))
+        return tuple((str(name), Rect(*rect)) for name, *rect in zip(*columns, strict=True))
+
+    def sram_bytes(self) -> np.ndarray:
+        """SRAM in use, per row of `pes`: data, code and the runtime's reserve."""
+        used = np.array([entry["data_bytes"] + entry["code_bytes"] + entry["reserved_bytes"] for entry in self.memory], np.int64)
+        return used[self.pes["class"]]
+
+    def verify(self) -> None:
+        """Raise `ConfigError` unless the parts fit together: places on the mesh, columns of equal length, frames that add
+        up to the totals."""
+        mesh = Rect(0, 0, self.width, self.height)
+        if mesh.width < 1 or mesh.height < 1:
+            raise ConfigError(f"a mesh of {mesh.width}x{mesh.height} PEs is no mesh")
+        for name, rect in self.blocks:
+            if not mesh.contains(rect):
+                raise ConfigError(f"block '{name}' at {rect} is outside the mesh {mesh}")
+        for what, table, columns in (
+            ("pes", self.pes, ("x", "y", "class", *PE_COUNTS)),
+            ("links", self.links, ("x", "y", "color", "rx", "tx", "sent", "wait")),
+        ):
+            if missing := [name for name in columns if name not in table]:
+                raise ConfigError(f"{what} lacks the column '{missing[0]}'")
+            for name in columns:
+                if table[name].shape != table["x"].shape or table[name].dtype.kind not in "iu":
+                    raise ConfigError(f"{what}: column '{name}' does not hold one whole number per row")
+            if len(table["x"]) and not inside(table, mesh).all():
+                raise ConfigError(f"{what} names a PE outside the mesh {mesh}")
+        if len(self.pes["class"]) and not 0 <= self.pes["class"].min() <= self.pes["class"].max() < len(self.memory):
+            raise ConfigError("pes names a code class that memory does not have")
+        self._verify_frames()
+
+    def _verify_frames(self) -> None:
+        frames = self.frames
+        tiling = Tiling(self.width, self.height, frames.side)
+        if frames.counts.shape != (len(frames.edges) - 1, len(GRID), *tiling.shape):
+            raise ConfigError(f"frames of shape {frames.counts.shape} do not cover {self.width}x{self.height} PEs")
+        if not len(frames):
+            return
+        if frames.edges[0] != 0 or frames.edges[-1] != self.cycles or (np.diff(frames.edges) <= 0).any():
+            raise ConfigError(f"frames do not cover cycles 0 to {self.cycles} in order")
+        totals = grids(self.pes, self.links, tiling)
+        for name in GRID:
+            if not np.array_equal(frames[name].sum(axis=0, dtype=np.int64), totals[name]):
+                raise ConfigError(f"frames do not add up to the totals of '{name}'")
+
+    def _repr_html_(self) -> str:
+        from wse.view.notebook import run_html
+
+        return run_html(self)
+
+
+def record(session: Session, sampler: Sampler, summary: dict[str, Any], config: str, provenance: Mapping[str, Any]) -> Run:
+    """What `session` did so far. `sampler` is the one it ran with."""
+    compiled, program = session.compiled, session.compiled.program
+    counters = session.machine.counters()
+    pes, links = pe_table(program, counters), link_table(program, counters)
+    blocks = list(zip(compiled.placement.names, compiled.placement.rects, strict=True))
+    wires = tuple(Wire(net.name, net.color, straight_pieces(net.hops)) for net in compiled.nets)
+    return Run(
+        summary, config, compiled.placement.dump(), memory_map(program), layer_table(blocks, pes, links), pes, links, wires,
+        sampler.frames(session.machine), dict(provenance),
+    )  # fmt: skip
+
+
+def memory_map(program: Program) -> tuple[dict[str, Any], ...]:
+    """Per code class: which PEs have it, and how their SRAM is used."""
+    result = []
+    for index, cls in enumerate(program.classes):
+        members = program.core_pe[program.core_class == index]
+        where = rectangles(members % program.width, members // program.width)
+        result.append({
+            "pes": len(members), "where": [str(rect) for rect in where],
+            "data_bytes": 4 * cls.sram_words, "code_bytes": cls.code_bytes, "reserved_bytes": program.spec.sram_reserved_bytes,
+            "sram_bytes": program.spec.sram_bytes,
+            "buffers": [
+                {"name": s.name, "address": s.address, "bytes": s.num_elements * TYPE_BYTES[s.type],
+                 "type": s.type.name.lower(), "shape": list(s.shape)}
+                for s in sorted(cls.symbols.values(), key=lambda s: s.address)
+            ],
+        })  # fmt: skip
+    return tuple(result)
+
+
+def layer_table(blocks: list[tuple[str, Rect]], pes: Table, links: Table) -> Table:
+    """A row per block: its rectangle, PE-cycles by class and reason, those of its busiest PE, hops that start in it."""
+    crossed = hops(links)
+    rows: list[dict[str, Any]] = []
+    for name, rect in blocks:
+        mine, routed = inside(pes, rect), inside(links, rect)
+        sums = {column: int(pes[column][mine].sum()) for column in (*BUSY, *STALL)}
+        busiest = sum(pes[column][mine] for column in BUSY).max(initial=0)  # type: ignore[union-attr]
+        rows.append({
+            "name": name, "x": rect.x, "y": rect.y, "width": rect.width, "height": rect.height, **sums,
+            "busiest_pe_cycles": int(busiest), "hops": int(crossed[routed].sum()),
+        })  # fmt: skip
+    names = rows[0] if rows else dict.fromkeys(("name", "x", "y", "width", "height"))
+    return {name: np.array([row[name] for row in rows]) for name in names}
+
+
+def straight_pieces(hops: Mapping[tuple[int, int], tuple[Port, frozenset[Port]]]) -> tuple[tuple[int, int, int, int], ...]:
+    """A net's links joined to straight pieces; `hops` as in `Net`. The host's end reaches one PE off the mesh."""
+    from wse.isa import PORT_STEP
+
+    pieces = []
+    for (x, y), (rx, tx) in hops.items():
+        for port in tx - {Port.RAMP}:
+            dx, dy = PORT_STEP[port]
+            behind = hops.get((x - dx, y - dy))
+            if behind is not None and port in behind[1]:
+                continue  # this link goes on a piece that began earlier
+            at = (x, y)
+            while at in hops and port in hops[at][1]:
+                at = (at[0] + dx, at[1] + dy)
+            pieces.append((x, y, *at))
+        if rx != Port.RAMP:
+            dx, dy = PORT_STEP[rx]
+            if (x + dx, y + dy) not in hops:
+                pieces.append((x + dx, y + dy, x, y))
+    return tuple(sorted(pieces))
