@@ -33,8 +33,8 @@ def run(
     MODEL is a name from `wse models`, a folder or a file.
     """
     from wse.compiler.sampling import sample
-    from wse.report import render, summarize
     from wse.machine import Machine
+    from wse.report import render, summarize
     from wse.runner import Session
     from wse.view.folder import check_target, config_toml, provenance, write_run
     from wse.view.frames import Sampler
