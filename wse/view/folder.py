@@ -3,7 +3,7 @@
     summary.json     what `wse run --json` prints
     config.toml      every option and every number of the machine, resolved
     placement.json   as --placement takes it
-    memory.json      per code class: which PEs, and their buffers with addresses and sizes
+    memory.json      per code class: which PEs, and which layout; per layout: buffers with addresses and sizes
     nets.json        routes between blocks, as straight pieces
     layers.csv       a row per block
     pes.csv          a row per core (pes.npz when large)
@@ -160,7 +160,7 @@ def _files(run: Run) -> dict[str, bytes]:
         "summary.json": _json(run.summary),
         "config.toml": run.config.encode(),
         "placement.json": run.placement.encode(),
-        "memory.json": _json({"schema": SCHEMA, "classes": run.memory}),
+        "memory.json": _json({"schema": SCHEMA, **run.memory}),
         "nets.json": _json({"schema": SCHEMA, "nets": [asdict(wire) for wire in run.wires]}, indent=None),
         "frames.npz": _npz({"side": np.array(run.frames.side), "edges": run.frames.edges, "counts": run.frames.counts}),
     }
@@ -176,13 +176,14 @@ def _rebuild(files: dict[str, bytes], origin: dict[str, Any]) -> Run:
     memory, nets = json.loads(files["memory.json"]), json.loads(files["nets.json"])
     for name, table in (("summary.json", summary), ("config.toml", config), ("memory.json", memory), ("nets.json", nets)):
         _check_schema(table, name)
+    del memory["schema"]
     wires = tuple(Wire(net["name"], net["color"], tuple(tuple(piece) for piece in net["pieces"])) for net in nets["nets"])
     frames = _read_npz(files["frames.npz"])
     layers, pes, links = (
         _read_csv(files[f"{name}.csv"]) if f"{name}.csv" in files else _read_npz(files[f"{name}.npz"]) for name in TABLES
     )
     return Run(
-        summary, files["config.toml"].decode(), files["placement.json"].decode(), tuple(memory["classes"]), layers, pes, links, wires,
+        summary, files["config.toml"].decode(), files["placement.json"].decode(), memory, layers, pes, links, wires,
         Frames(int(frames["side"]), frames["edges"], frames["counts"]), origin,
     )  # fmt: skip
 

@@ -35,7 +35,7 @@ SMALL_BYTES, LARGE_BYTES = 4_600_000, 18_500_000
 """Base64 characters a run may take in a page, on a small mesh and on a larger one: pages stay under 5 MB and 20 MB."""
 
 MAX_ROUTES = 1_500_000
-NO_CODE = 0xFFFF
+NO_CODE = 0xFFFFFFFF
 EXTRA = PE_COUNTS[len(PE_COUNTS) - 4 :]  # counted per PE, but not over time
 HEADLINE = (
     "model", "parameters", "arch", "mesh", "dtype", "context", "prompt_tokens", "generated_tokens", "text", "cycles_total", "ttft_cycles",
@@ -138,9 +138,9 @@ def _frames_blob(held: _Held, max_frames: int) -> tuple[dict[str, Any], list[int
 def _totals_blob(held: _Held, bits: int | None) -> dict[str, Any]:
     run, tiling, blob = held.run, Tiling(held.run.width, held.run.height), Blob()
     at = tiling.index(run.pes["x"], run.pes["y"])
-    classes = np.full(run.width * run.height, NO_CODE, np.uint16)
-    classes[at] = np.minimum(run.pes["class"], NO_CODE - 1)
-    blob.add("class", classes.reshape(tiling.shape))
+    classes = np.full(run.width * run.height, NO_CODE, np.uint32)
+    classes[at] = run.pes["class"]
+    blob.add("class", classes)
     totals = grids(run.pes, run.links, tiling)
     for name in EXTRA:
         totals[name] = tiling.add(at, run.pes[name])
@@ -166,17 +166,13 @@ def _routes_blob(held: _Held) -> dict[str, Any]:
 def _head(run: Run, name: str) -> dict[str, Any]:
     """Everything but the arrays."""
     layers = {column: values.tolist() for column, values in run.layers.items()}
-    layouts: dict[str, int] = {}
-    classes = []
-    for entry in run.memory[: NO_CODE - 1]:
-        layout = json.dumps([[b["name"], b["address"], b["bytes"], b["type"], b["shape"]] for b in entry["buffers"]])
-        classes.append([layouts.setdefault(layout, len(layouts)), entry["data_bytes"], entry["code_bytes"], entry["pes"]])
-    first = run.memory[0] if run.memory else {"reserved_bytes": 0, "sram_bytes": 0}
+    memory = run.memory
     return {
         "name": name, "mesh": [run.width, run.height], "cycles": run.cycles, "layers": layers,
-        "wires": [[wire.name, wire.color, wire.pieces] for wire in run.wires],
-        "memory": {"reserved": first["reserved_bytes"], "sram": first["sram_bytes"], "classes": classes,
-                   "layouts": [json.loads(layout) for layout in layouts]},
+        "wires": [[wire.name, wire.color, wire.pieces, run.between_blocks(wire)] for wire in run.wires],
+        "memory": {"reserved": memory["reserved_bytes"], "sram": memory["sram_bytes"],
+                   "classes": [[c["layout"], c["data_bytes"], c["code_bytes"]] for c in memory["classes"]],
+                   "layouts": [[list(buffer.values()) for buffer in buffers] for buffers in memory["layouts"]]},
         "summary": {key: run.summary[key] for key in HEADLINE if key in run.summary},
         "not_modelled": run.summary.get("not_modelled", list(NOT_MODELLED)),
         "versions": {key: run.provenance[key] for key in ("wse", "python", "numpy", "numba") if key in run.provenance},

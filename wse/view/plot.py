@@ -19,7 +19,7 @@ def plot(run: Run, metric: Metric, ax: Any = None) -> Any:
     """
     try:
         from matplotlib.figure import Figure
-        from matplotlib.patches import Rectangle
+        from matplotlib.patches import FancyArrowPatch, Rectangle
         from matplotlib.patheffects import Normal, Stroke
     except ImportError:
         raise UnsupportedError("pictures need matplotlib, which is not installed", help="pip install 'wse[plot]'") from None
@@ -29,7 +29,7 @@ def plot(run: Run, metric: Metric, ax: Any = None) -> Any:
         ax = Figure(figsize=(max(size[0], 5.5), max(size[1], 2.6)), layout="constrained").subplots()
     ax.set_facecolor("#e4e7eb")
     heat = ax.imshow(values(run, metric), cmap="YlGnBu", vmin=0, interpolation="nearest", aspect="equal")
-    bar = ax.figure.colorbar(heat, ax=ax, fraction=0.05, pad=0.02)
+    bar = ax.figure.colorbar(heat, cax=ax.inset_axes((1.02, 0, 0.02, 1)))
     bar.set_label(f"{metric.label} ({metric.unit})")
     halo = [Stroke(linewidth=3, foreground="white"), Normal()]
     for name, rect in run.blocks:
@@ -37,13 +37,11 @@ def plot(run: Run, metric: Metric, ax: Any = None) -> Any:
         ax.add_patch(outline)
         if len(run.blocks) <= 60:
             ax.text(rect.x - 0.3, rect.y - 0.35, name, va="top", ha="left", fontsize=7, path_effects=halo, clip_on=True)
-    blocks = [rect for _, rect in run.blocks]
     for wire in run.wires:
-        for x0, y0, x1, y1 in wire.pieces:
-            if any(rect.x <= min(x0, x1) and max(x0, x1) < rect.x + rect.width and rect.y <= min(y0, y1)
-                   and max(y0, y1) < rect.y + rect.height for rect in blocks):  # fmt: skip
-                continue  # inside a block
-            ax.plot((x0, x1), (y0, y1), color="#d6006c", linewidth=1.2, path_effects=halo, solid_capstyle="round")
+        for x0, y0, x1, y1 in run.between_blocks(wire):
+            arrow = FancyArrowPatch((x0, y0), (x1, y1), arrowstyle="->", mutation_scale=7, shrinkA=0, shrinkB=0, color="#1b2028", lw=1)
+            arrow.set_path_effects(halo)
+            ax.add_patch(arrow)
     ax.set(xlim=(-0.5, run.width - 0.5), ylim=(run.height - 0.5, -0.5), xlabel="x (east)", ylabel="y (south)")
     model = run.summary.get("model", "run")
     ax.set_title(f"{model}: {metric.label}, {run.width}x{run.height} PEs, {run.cycles:,} cycles", fontsize=10, loc="left")
@@ -56,5 +54,5 @@ def save_plot(run: Run, metric: Metric, path: Path) -> None:
     if form not in ("png", "svg"):
         raise ConfigError(f"a picture is a .png or .svg file, got {path}")
     figure, buffer = plot(run, metric).figure, io.BytesIO()
-    figure.savefig(buffer, format=form, dpi=160)
+    figure.savefig(buffer, format=form, dpi=160, bbox_inches="tight")
     write_bytes(path, buffer.getvalue())

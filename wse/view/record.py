@@ -32,7 +32,7 @@ class Run:
     summary: dict[str, Any]  # what `wse run --json` prints
     config: str  # TOML: the run's options and the machine's numbers
     placement: str  # JSON, as --placement takes it
-    memory: tuple[dict[str, Any], ...]  # per code class: buffers with addresses and sizes
+    memory: dict[str, Any]  # as `memory_map` gives it
     layers: Table  # per block: name, rectangle, sums over its PEs
     pes: Table
     links: Table
@@ -61,10 +61,25 @@ class Run:
         columns = (self.layers[name].tolist() for name in ("name", "x", "y", "width", "height"))
         return tuple((str(name), Rect(*rect)) for name, *rect in zip(*columns, strict=True))
 
+    def between_blocks(self, wire: Wire) -> list[tuple[int, int, int, int]]:
+        """The parts of a wire's pieces that lead from one block to another, or through no block."""
+        grid = np.full((self.height + 2, self.width + 2), -1)  # the host's end is one PE off the mesh
+        for i, (_, rect) in enumerate(self.blocks):
+            grid[rect.y + 1 : rect.y + rect.height + 1, rect.x + 1 : rect.x + rect.width + 1] = i
+        kept = []
+        for x0, y0, x1, y1 in wire.pieces:
+            num = max(abs(x1 - x0), abs(y1 - y0))
+            x, y = np.linspace(x0, x1, num + 1, dtype=int), np.linspace(y0, y1, num + 1, dtype=int)
+            at = grid[y + 1, x + 1]
+            crosses = np.concatenate([[False], (at[1:] != at[:-1]) | (at[1:] < 0), [False]])
+            first, last = np.flatnonzero(crosses[1:] & ~crosses[:-1]), np.flatnonzero(crosses[:-1] & ~crosses[1:])
+            kept += [(int(x[a]), int(y[a]), int(x[b]), int(y[b])) for a, b in zip(first, last, strict=True)]
+        return kept
+
     def sram_bytes(self) -> np.ndarray:
         """SRAM in use, per row of `pes`: data, code and the runtime's reserve."""
-        used = np.array([entry["data_bytes"] + entry["code_bytes"] + entry["reserved_bytes"] for entry in self.memory], np.int64)
-        return used[self.pes["class"]]
+        used = np.array([entry["data_bytes"] + entry["code_bytes"] for entry in self.memory["classes"]], np.int64)
+        return used[self.pes["class"]] + self.memory["reserved_bytes"]
 
     def verify(self) -> None:
         """Raise `ConfigError` unless the parts fit together: places on the mesh, columns of equal length, frames that add
@@ -86,8 +101,10 @@ class Run:
                     raise ConfigError(f"{what}: column '{name}' does not hold one whole number per row")
             if len(table["x"]) and not inside(table, mesh).all():
                 raise ConfigError(f"{what} names a PE outside the mesh {mesh}")
-        if len(self.pes["class"]) and not 0 <= self.pes["class"].min() <= self.pes["class"].max() < len(self.memory):
+        if len(self.pes["class"]) and not 0 <= self.pes["class"].min() <= self.pes["class"].max() < len(self.memory["classes"]):
             raise ConfigError("pes names a code class that memory does not have")
+        if any(not 0 <= entry["layout"] < len(self.memory["layouts"]) for entry in self.memory["classes"]):
+            raise ConfigError("memory names a layout that it does not have")
         self._verify_frames()
 
     def _verify_frames(self) -> None:
@@ -123,23 +140,26 @@ def record(session: Session, sampler: Sampler, summary: dict[str, Any], config: 
     )  # fmt: skip
 
 
-def memory_map(program: Program) -> tuple[dict[str, Any], ...]:
-    """Per code class: which PEs have it, and how their SRAM is used."""
-    result = []
+def memory_map(program: Program) -> dict[str, Any]:
+    """How SRAM is used: per code class which PEs have it, and its layout; layouts, which classes share, as lists of buffers."""
+    layouts: dict[tuple[Any, ...], int] = {}
+    classes = []
     for index, cls in enumerate(program.classes):
         members = program.core_pe[program.core_class == index]
         where = rectangles(members % program.width, members // program.width)
-        result.append({
-            "pes": len(members), "where": [str(rect) for rect in where],
-            "data_bytes": 4 * cls.sram_words, "code_bytes": cls.code_bytes, "reserved_bytes": program.spec.sram_reserved_bytes,
-            "sram_bytes": program.spec.sram_bytes,
-            "buffers": [
-                {"name": s.name, "address": s.address, "bytes": s.num_elements * TYPE_BYTES[s.type],
-                 "type": s.type.name.lower(), "shape": list(s.shape)}
-                for s in sorted(cls.symbols.values(), key=lambda s: s.address)
-            ],
+        buffers = tuple(
+            (s.name, s.address, s.num_elements * TYPE_BYTES[s.type], s.type.name.lower(), s.shape)
+            for s in sorted(cls.symbols.values(), key=lambda s: s.address)
+        )
+        classes.append({
+            "pes": len(members), "where": [str(rect) for rect in where], "layout": layouts.setdefault(buffers, len(layouts)),
+            "data_bytes": 4 * cls.sram_words, "code_bytes": cls.code_bytes,
         })  # fmt: skip
-    return tuple(result)
+    names = ("name", "address", "bytes", "type", "shape")
+    return {
+        "sram_bytes": program.spec.sram_bytes, "reserved_bytes": program.spec.sram_reserved_bytes, "classes": classes,
+        "layouts": [[dict(zip(names, buffer, strict=True)) for buffer in buffers] for buffers in layouts],
+    }  # fmt: skip
 
 
 def layer_table(blocks: list[tuple[str, Rect]], pes: Table, links: Table) -> Table:

@@ -1,7 +1,7 @@
 // A run's data: compressed arrays out of the page, decoded once, with totals per PE and counts per frame by name.
 
 const READERS = { uint8: Uint8Array, uint16: Uint16Array, uint32: Uint32Array, float64: Float64Array };
-export const NO_CODE = 0xffff;
+export const NO_CODE = 0xffffffff;
 export const LINKS = ["north", "east", "south", "west"];
 export const PORTS = ["NORTH", "EAST", "SOUTH", "WEST", "RAMP"];
 

@@ -138,8 +138,8 @@ export class MeshView {
     if (this.camera.zoom >= SHOWS_LINKS && this.links) this.drawLinks(pen);
     if (this.camera.zoom >= SHOWS_CELLS) this.drawGaps(pen, ink("--card"));
     this.drawBlocks(pen, ink);
-    this.drawRoutes(pen, ink);
     this.drawNames(pen, ink);
+    this.drawRoutes(pen, ink);
     this.drawSelection(pen, ink);
     pen.restore();
   }
@@ -247,29 +247,38 @@ export class MeshView {
   }
 
   drawRoutes(pen, ink) {
+    if (this.routes === "off") return;
+    if (this.routes === "all" && this.camera.zoom >= 4) this.drawPieces(pen, ink, pieces(this.run, true), 0.5);
+    this.drawPieces(pen, ink, pieces(this.run, false), 1);
+  }
+
+  drawPieces(pen, ink, lines, strength) {
     const width = Math.min(3, Math.max(1, this.camera.zoom / 10));
-    const between = new Set(pieces(this.run, "between").map((item) => item.piece.join()));
-    for (const [stroke, extra] of [[ink("--card"), 2.5], [ink("--route"), 0]]) {
-      for (const { piece } of pieces(this.run, this.routes)) {
-        const faint = !between.has(piece.join());
-        if (faint && this.camera.zoom < 4) continue;
-        const [x0, y0] = this.toScreen(piece[0] + 0.5, piece[1] + 0.5);
-        const [x1, y1] = this.toScreen(piece[2] + 0.5, piece[3] + 0.5);
-        pen.globalAlpha = faint ? 0.55 : 1;
-        pen.strokeStyle = stroke;
-        pen.lineWidth = width + extra;
-        pen.lineCap = "round";
-        pen.beginPath();
+    pen.lineCap = "round";
+    pen.globalAlpha = strength;
+    for (const [stroke, halo] of [[ink("--card"), 2.5], [ink("--route"), 0]]) {
+      pen.strokeStyle = stroke;
+      pen.lineWidth = width + halo;
+      pen.beginPath();
+      for (const piece of lines) {
+        const [x0, y0] = this.toScreen(...this.onMesh(piece[0], piece[1]));
+        const [x1, y1] = this.toScreen(...this.onMesh(piece[2], piece[3]));
         pen.moveTo(x0, y0);
         pen.lineTo(x1, y1);
         arrowHead(pen, x0, y0, x1, y1, Math.max(4, Math.min(9, 2.5 * width + 1)));
-        pen.stroke();
       }
+      pen.stroke();
     }
     pen.globalAlpha = 1;
   }
 
+  /** The middle of a PE; the host is at the mesh's edge. */
+  onMesh(x, y) {
+    return [Math.max(0, Math.min(this.run.width, x + 0.5)), Math.max(0, Math.min(this.run.height, y + 0.5))];
+  }
+
   drawNames(pen, ink) {
+    pen.textAlign = "left";
     pen.font = "600 11px system-ui, sans-serif";
     for (const block of this.run.blocks) {
       const [x, y] = this.toScreen(block.x, block.y);

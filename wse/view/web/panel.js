@@ -8,18 +8,16 @@ import { netsAt } from "./routes.js";
 
 /** Fill the panel. `frame(run)` is the frame shown, or null for the whole run; `go(x, y)` selects a PE and shows it. */
 export function fillPanel(node, runs, selected, frame, go) {
-  if (!selected) {
-    node.replaceChildren(element("h2", {}, "Nothing selected"), element("p", { class: "about" }, "Click a PE on the mesh, or a row of the tables."));
-    return;
-  }
-  const one = selected.side === 1;
-  const titles = [element("h2", {}, one ? `PE ${place(selected.x, selected.y)}` : `Tile ${tileOf(runs[0], selected).name}`)];
+  const title = !selected ? "Whole mesh" : selected.side === 1 ? `PE ${place(selected.x, selected.y)}` : `Tile ${tileOf(runs[0], selected).name}`;
   const parts = runs.flatMap((run) => {
     const name = runs.length > 1 ? [element("h2", { class: "run-name" }, run.name)] : [];
-    if (selected.x >= run.width || selected.y >= run.height) return [...name, element("p", { class: "about" }, "Outside this run's mesh.")];
-    return [...name, ...(one ? aboutPe(run, selected, frame(run)) : aboutTile(run, selected, go))];
+    if (selected && (selected.x >= run.width || selected.y >= run.height)) return [...name, element("p", { class: "about" }, "Outside this run's mesh.")];
+    if (selected?.side === 1) return [...name, ...aboutPe(run, selected, frame(run))];
+    const all = { x: 0, y: 0, side: Math.max(run.width, run.height) };
+    const facts = selected ? factsOf(run, tileOf(run, selected)) : run.keep("facts", () => factsOf(run, tileOf(run, all)));
+    return [...name, ...aboutTile(run, facts, go)];
   });
-  node.replaceChildren(...titles, ...parts);
+  node.replaceChildren(element("h2", {}, title), ...parts);
 }
 
 function aboutPe(run, { x, y }, frame) {
@@ -92,37 +90,38 @@ function pesInTile(run, tile) {
   return num || 1;
 }
 
-function aboutTile(run, selected, go) {
-  const tile = tileOf(run, selected);
-  const sums = new Map(run.kinds.map(({ id }) => [id, 0]));
-  const blocks = new Map();
-  let [best, most, pes, sram] = [null, -1, 0, 0];
+/** Sums over the PEs of a tile that have code. */
+function factsOf(run, tile) {
+  const facts = { pes: 0, busiest: null, most: -1, fullest: null, sram: -1, blocks: new Map(), sums: new Map(run.kinds.map(({ id }) => [id, 0])) };
+  const kinds = run.kinds.map(({ id, busy }) => ({ id, busy, counts: run.total(id) }));
   for (let y = tile.y; y < tile.y + tile.height; y++) {
     for (let x = tile.x; x < tile.x + tile.width; x++) {
       const pe = y * run.width + x;
       if (!run.hasCode(pe)) continue;
-      pes++;
-      let busy = 0;
-      for (const kind of run.kinds) {
-        const count = run.total(kind.id)[pe];
-        sums.set(kind.id, sums.get(kind.id) + count);
-        if (kind.busy) busy += count;
+      facts.pes++;
+      let active = 0;
+      for (const { id, busy, counts } of kinds) {
+        facts.sums.set(id, facts.sums.get(id) + counts[pe]);
+        if (busy) active += counts[pe];
       }
-      if (busy > most) [best, most] = [[x, y], busy];
-      const block = run.blocks[run.blockOf()[pe]];
-      if (block) blocks.set(block.name, (blocks.get(block.name) ?? 0) + 1);
-      sram = Math.max(sram, run.sramOf(pe));
+      if (active > facts.most) [facts.busiest, facts.most] = [[x, y], active];
+      const sram = run.sramOf(pe);
+      if (sram > facts.sram) [facts.fullest, facts.sram] = [[x, y], sram];
+      const name = run.blocks[run.blockOf()[pe]]?.name ?? "no block";
+      facts.blocks.set(name, (facts.blocks.get(name) ?? 0) + 1);
     }
   }
-  if (!pes) return [element("p", { class: "about" }, `${tile.width * tile.height} PEs, none with code.`)];
-  const names = [...blocks].map(([name, num]) => `${name} (${num} PEs)`).join(", ") || "no block";
+  return facts;
+}
+
+function aboutTile(run, { pes, busiest, most, fullest, sram, blocks, sums }, go) {
+  if (!pes) return [element("p", { class: "about" }, "No PE here has code.")];
+  const names = [...blocks].slice(0, 4).map(([name, num]) => `${name} (${integer(num)})`);
+  if (blocks.size > 4) names.push(`${blocks.size - 4} more`);
+  const link = ([x, y]) => element("button", { type: "button", class: "link", click: () => go(x, y) }, `PE ${place(x, y)}`);
   return [
-    element("p", { class: "about" }, `${pes} PEs with code; ${names}. Double-click zooms in to single PEs.`),
-    cycleSplit(run, "Mean per PE, whole run", (name) => sums.get(name) / pes, run.cycles),
-    table(["of its PEs", ""], [
-      ["busiest", element("button", { type: "button", class: "link", click: () => go(...best) }, `PE ${place(...best)}`)],
-      ["its active cycles", integer(most)],
-      ["fullest SRAM", `${integer(sram)} B`],
-    ]),
+    element("p", { class: "about" }, `${integer(pes)} PEs with code: ${names.join(", ")}`),
+    cycleSplit(run, "Mean per PE, whole run", (id) => sums.get(id) / pes, run.cycles),
+    table(["extreme", "where", ""], [["busiest PE", link(busiest), `${integer(most)} cycles`], ["fullest SRAM", link(fullest), `${integer(sram)} B`]]),
   ];
 }

@@ -21,8 +21,9 @@ export function headline(node, runs) {
     if (runs.length === 2) shown.splice(1, 0, element("span", { class: "to" }, "→"));
     const change = runs.length === 2 && values[0] ? (100 * (values[1] - values[0])) / values[0] : null;
     const note = Number.isFinite(change) ? element("em", { class: change * better > 0 ? "good" : change ? "bad" : null }, `${change > 0 ? "+" : ""}${change.toFixed(1)} %`) : null;
-    return element("div", { class: "figure" }, element("div", {}, ...shown, note), element("span", {}, label));
+    return element("div", { class: "figure" }, element("div", { class: "values" }, ...shown), element("span", {}, label, note));
   });
+  node.classList.toggle("two", runs.length > 1);
   node.replaceChildren(...cards);
 }
 
