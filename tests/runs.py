@@ -35,7 +35,7 @@ def made_up_run(width: int, height: int, *, seed: int = 0, blocks: int = 4, num_
         frames.append(part)
         rest = rest - part
     edges = np.linspace(0, cycles, num_frames + 1).astype(np.int64)
-    step = width // blocks
+    step = width // max(blocks, 1)
     rects = [(f"block {i}", Rect(i * step, 0, step, height)) for i in range(blocks)]
     wires = tuple(Wire(f"block {i} -> block {i + 1}", 5, (((i + 1) * step - 1, 0, (i + 1) * step, 0),)) for i in range(blocks - 1))
     buffers = [

@@ -36,7 +36,10 @@ def plot(run: Run, metric: Metric, ax: Any = None) -> Any:
         outline = Rectangle((rect.x - 0.5, rect.y - 0.5), rect.width, rect.height, fill=False, edgecolor="#1b2028", linewidth=0.9)
         ax.add_patch(outline)
         if len(run.blocks) <= 60:
-            ax.text(rect.x - 0.3, rect.y - 0.35, name, va="top", ha="left", fontsize=7, path_effects=halo, clip_on=True)
+            ax.text(
+                rect.x + (rect.width - 1) / 2, rect.y + (rect.height - 1) / 2, name,
+                va="center", ha="center", fontsize=7, path_effects=halo, clip_on=True,
+            )  # fmt: skip
     for wire in run.wires:
         for x0, y0, x1, y1 in run.between_blocks(wire):
             arrow = FancyArrowPatch((x0, y0), (x1, y1), arrowstyle="->", mutation_scale=7, shrinkA=0, shrinkB=0, color="#1b2028", lw=1)

@@ -73,6 +73,7 @@ function refresh() {
   const middle = signed ? 0 : state.root ? high / 4 : high / 2;
   const what = `${state.metric.label}${signed ? ", B − A" : ""}${shown[0].side > 1 ? `, tiles of ${shown[0].side}x${shown[0].side} PEs` : ""}`;
   drawLegend(get("legend"), { low: signed ? -high : 0, middle, high, unit: state.metric.unit, signed, what });
+  get("how").disabled = timed || level === 1; // there is one value to a tile
   showTime(timed);
   draw();
 }
@@ -255,7 +256,6 @@ function start() {
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => refresh());
   addEventListener("keydown", onKey);
   get("about").textContent = state.metric.about;
-  get("how-label").hidden = views[0].run.width * views[0].run.height < 4096;
   showPanel();
   resize();
   new ResizeObserver(resize).observe(get("meshes"));

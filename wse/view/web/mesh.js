@@ -153,7 +153,7 @@ export class MeshView {
     pen.textAlign = "center";
     for (let x = Math.max(0, Math.ceil((left - 0.5) / step) * step); x < Math.min(this.run.width, right); x += step) {
       const [px] = this.toScreen(x + 0.5, 0);
-      if (px >= MARGIN.left) pen.fillText(String(x), px, Math.max(10, Math.min(this.toScreen(0, 0)[1], 1e6) - 6, MARGIN.top - 6));
+      if (px >= MARGIN.left) pen.fillText(String(x), px, Math.max(MARGIN.top, this.toScreen(0, 0)[1]) - 6);
     }
     pen.textAlign = "right";
     pen.textBaseline = "middle";
@@ -277,22 +277,27 @@ export class MeshView {
     return [Math.max(0, Math.min(this.run.width, x + 0.5)), Math.max(0, Math.min(this.run.height, y + 0.5))];
   }
 
+  /** Names in the middle of what can be seen of each block: routes run along the edges. */
   drawNames(pen, ink) {
-    pen.textAlign = "left";
     pen.font = "600 11px system-ui, sans-serif";
+    pen.textAlign = "left";
+    const [right, bottom] = [MARGIN.left + this.plotWidth(), MARGIN.top + this.plotHeight()];
     for (const block of this.run.blocks) {
-      const [x, y] = this.toScreen(block.x, block.y);
+      const [x0, y0] = this.toScreen(block.x, block.y);
+      const [x1, y1] = this.toScreen(block.x + block.width, block.y + block.height);
       const width = pen.measureText(block.name).width;
-      if (width + 10 > block.width * this.camera.zoom || 17 > block.height * this.camera.zoom) continue;
-      const [px, py] = [Math.max(x, MARGIN.left) + 3, Math.max(y, MARGIN.top) + 3];
+      const room = [Math.min(x1, right) - Math.max(x0, MARGIN.left), Math.min(y1, bottom) - Math.max(y0, MARGIN.top)];
+      if (width + 10 > room[0] || 17 > room[1]) continue;
+      const px = Math.max(x0, MARGIN.left) + (room[0] - width) / 2;
+      const py = Math.max(y0, MARGIN.top) + room[1] / 2;
       pen.globalAlpha = 0.88;
       pen.fillStyle = ink("--card");
       pen.beginPath();
-      pen.roundRect(px, py, width + 8, 15, 4);
+      pen.roundRect(px - 4, py - 7.5, width + 8, 15, 4);
       pen.fill();
       pen.globalAlpha = 1;
       pen.fillStyle = ink("--text");
-      pen.fillText(block.name, px + 4, py + 11.5);
+      pen.fillText(block.name, px, py + 4);
     }
   }
 
