@@ -12,8 +12,14 @@ from wse.view.record import Run, Wire, layer_table
 from wse.view.tables import GRID, PE_COUNTS, grids, tiling_of_at_most
 
 
-def made_up_run(width: int, height: int, *, seed: int = 0, blocks: int = 4, num_frames: int = 64, colors: int = 2, noise: bool = True) -> Run:
-    """Blocks in columns over the whole mesh. With `noise` every count is random: the worst case for compression."""
+def made_up_run(
+    width: int, height: int, *, seed: int = 0, blocks: int = 4, free_rows: int = 0,
+    num_frames: int = 64, colors: int = 2, noise: bool = True,
+) -> Run:  # fmt: skip
+    """Blocks in columns over the whole mesh but for some rows in the south; every PE has code.
+
+    With `noise` every count is random: the worst case for compression.
+    """
     rng = np.random.default_rng(seed)
     cycles, num = 100_000, width * height
     y, x = (axis.ravel() for axis in np.mgrid[:height, :width])
@@ -36,13 +42,13 @@ def made_up_run(width: int, height: int, *, seed: int = 0, blocks: int = 4, num_
         rest = rest - part
     edges = np.linspace(0, cycles, num_frames + 1).astype(np.int64)
     step = width // max(blocks, 1)
-    rects = [(f"block {i}", Rect(i * step, 0, step, height)) for i in range(blocks)]
+    rects = [(f"block {i}", Rect(i * step, 0, step, height - free_rows)) for i in range(blocks)]
     wires = tuple(Wire(f"block {i} -> block {i + 1}", 5, (((i + 1) * step - 1, 0, (i + 1) * step, 0),)) for i in range(blocks - 1))
     buffers = [
         {"name": "w", "address": 0, "bytes": 30_000, "type": "f16", "shape": [100, 150]},
         {"name": "x", "address": 30_000, "bytes": 400, "type": "f32", "shape": [100]},
     ]
-    classes = [{"pes": num // 4, "where": [], "layout": 0, "data_bytes": 30_400, "code_bytes": 100 * i} for i in range(4)]
+    classes = [{"pes": num // 4, "where": [], "layout": 0, "data_bytes": 30_400, "code_bytes": 3000 * i} for i in range(4)]
     memory = {"sram_bytes": 49_152, "reserved_bytes": 4176, "classes": classes, "layouts": [buffers]}
     summary = {"schema": 1, "model": "made up", "arch": "wse2", "mesh": [width, height], "cycles_total": cycles, "cycles_per_token": 1234.5}
     config = "schema = 1\n[run]\nmodel = \"made up\"\n"

@@ -49,7 +49,7 @@ def pages(tmp_path_factory):
         "small": write(folder / "small.html", {"small": other}),
         "two": write(folder / "two.html", {"A: one": small, "B: two": other}),
         "unlike": write(folder / "unlike.html", {"A: one": small, "B: wide": made_up_run(40, 8, num_frames=7)}),
-        "hundred": write(folder / "hundred.html", {"hundred": made_up_run(100, 100, colors=10)}),
+        "hundred": write(folder / "hundred.html", {"hundred": made_up_run(100, 100, colors=10, free_rows=60)}),
         "wafer": write(folder / "wafer.html", {"wafer": made_up_run(750, 994, colors=2)}),
     }
 
@@ -157,12 +157,14 @@ def test_the_color_of_a_pe_is_that_of_its_value(driver, pages):
     visit(driver, pages["small"])
     choose(driver, "metric", "sram")
     choose(driver, "routes", "off")
+    driver.execute_script("document.documentElement.dataset.theme = 'light'; dispatchEvent(new Event('resize'))")
+    driver.find_element("id", "zoom-fit").click()
     script = """
         const canvas = document.querySelector("canvas.mesh"); const pen = canvas.getContext("2d");
-        return [0.2, 0.45, 0.7, 0.92].map((part) => [...pen.getImageData(canvas.width * part, canvas.height * 0.8, 1, 1).data].join());
+        return [0.2, 0.45, 0.7, 0.92].map((part) => [...pen.getImageData(canvas.width * part, canvas.height * 0.8, 1, 1).data]);
     """
-    colors = driver.execute_script(script)
-    assert len(set(colors)) == 4
+    brightness = [sum(color[:3]) for color in driver.execute_script(script)]
+    assert brightness == sorted(set(brightness), reverse=True)  # more is darker in the light theme
 
 
 def test_pointing_at_a_block_marks_it_and_clicking_goes_there(driver, pages):
@@ -223,7 +225,7 @@ def test_the_wafer_is_shown_in_tiles_and_zooms_to_single_pes(driver, pages):
 
 
 @pytest.mark.parametrize("name", ["hundred", "wafer"])
-def test_a_click_is_answered_within_a_tenth_of_a_second(driver, pages, name, record_property):
+def test_a_click_is_answered_within_a_tenth_of_a_second(driver, pages, name):
     visit(driver, pages[name])
     times = []
     for i in range(9):
@@ -231,7 +233,6 @@ def test_a_click_is_answered_within_a_tenth_of_a_second(driver, pages, name, rec
         click(driver, 0.3 + 0.05 * i, 0.25 + 0.05 * i)
         until(lambda: driver.execute_script("return window.latency"), "a click had no answer")
         times.append(driver.execute_script("return window.latency"))
-    record_property("click_ms", times)
     assert statistics.median(times) <= 100, times
 
 

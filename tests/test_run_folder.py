@@ -49,7 +49,7 @@ def test_the_folder_of_a_run_holds_what_was_printed_and_can_be_used_again(kjv_fo
     assert int(run.pes["flops"].sum()) == round(run.summary["flops_per_token"] * (len(run.summary["prompt_tokens"]) + 2))
     assert run.sram_bytes().max() == run.summary["sram_peak_bytes"]
     assert run.layers["hops"].tolist() == [block["hops"] for block in run.summary["blocks"]]
-    assert [wire.name for wire in run.wires][0] == "host -> layer 0"
+    assert run.wires[0].name == "host -> layer 0"
 
 
 @pytest.mark.parametrize("max_rows", [10, 10**6])

@@ -96,7 +96,7 @@ def _received(machine: Machine, name: str) -> int:
 
 def _merge(edges: list[int], counts: list[np.ndarray]) -> tuple[list[int], list[np.ndarray]]:
     """Neighbouring frames added up in pairs; an odd one at the end stays as it is."""
-    merged = [_narrow(np.sum(counts[i : i + 2], axis=0, dtype=np.int64)) for i in range(0, len(counts), 2)]
+    merged = [_narrow(np.stack(counts[i : i + 2]).sum(axis=0, dtype=np.int64)) for i in range(0, len(counts), 2)]
     return [*edges[:-1:2], edges[-1]], merged
 
 

@@ -24,7 +24,7 @@ def print_mesh(run: Run, metric: Metric, console: Console | None = None) -> None
     grid = coarse(values(run, metric), side)
     high = float(np.nanmax(grid)) if not np.isnan(grid).all() else 0.0
     tiles = "" if side == 1 else f", mean of tiles of {side}x{side} PEs"
-    console.print(f"{metric.label}, {run.width}x{run.height} PEs{tiles}")
+    console.print(f"{metric.label}, {run.width}x{run.height} PEs{tiles}", highlight=False)
     levels = grid / high if high else np.where(np.isnan(grid), np.nan, 0.0)
     plain = console.color_system is None or console.no_color
     for y in range(0, len(levels), 2):

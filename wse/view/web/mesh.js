@@ -63,7 +63,7 @@ export class MeshView {
   }
 
   fitZoom() {
-    return Math.min(WIDEST_PE, this.plotWidth() / this.run.width, this.plotHeight() / this.run.height);
+    return Math.max(0.01, Math.min(WIDEST_PE, this.plotWidth() / this.run.width, this.plotHeight() / this.run.height));
   }
 
   /** Side of the tiles that totals are drawn in: a power of two. */
@@ -76,6 +76,7 @@ export class MeshView {
   /** Size the canvas for the room there is. */
   resize() {
     const width = this.canvas.parentElement.clientWidth;
+    if (!width) return; // not on show
     const wanted = ((width - MARGIN.left - MARGIN.right) * this.run.height) / this.run.width + MARGIN.top + MARGIN.bottom;
     const height = Math.round(Math.min(Math.max(wanted, 200), Math.max(360, innerHeight - 300)));
     const ratio = devicePixelRatio || 1;
