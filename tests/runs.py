@@ -50,7 +50,10 @@ def made_up_run(
     ]
     classes = [{"pes": num // 4, "where": [], "layout": 0, "data_bytes": 30_400, "code_bytes": 3000 * i} for i in range(4)]
     memory = {"sram_bytes": 49_152, "reserved_bytes": 4176, "classes": classes, "layouts": [buffers]}
-    summary = {"schema": 1, "model": "made up", "arch": "wse2", "mesh": [width, height], "cycles_total": cycles, "cycles_per_token": 1234.5}
+    summary = {
+        "schema": 1, "model": "made up", "arch": "wse2", "mesh": [width, height], "cycles_total": cycles, "cycles_per_token": 1234.5,
+        "not_modelled": ["the weather"],
+    }  # fmt: skip
     config = "schema = 1\n[run]\nmodel = \"made up\"\n"
     return Run(summary, config, json.dumps({"schema": 1}), memory, layer_table(rects, pes, links), pes, links, wires,
                Frames(tiling.side, edges, np.stack(frames)), {"wse": "0"})  # fmt: skip

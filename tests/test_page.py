@@ -244,7 +244,7 @@ def test_pages_stay_small_even_when_nothing_repeats(pages, name, limit):
 def test_what_is_not_modelled_and_what_is_rounded_is_on_the_page(driver, pages):
     visit(driver, pages["small"])
     notes = text(driver, "#notes")
-    assert "bank conflicts" in notes and "rounded to 8 bits" in notes and "exact, for each PE" in notes
+    assert "the weather" in notes and "rounded to 8 bits" in notes and "exact, for each PE" in notes
 
 
 # --- without a browser ------------------------------------------------------------------------------------------

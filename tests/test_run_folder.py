@@ -6,17 +6,21 @@ import tomllib
 
 import numpy as np
 import pytest
+from reference.programs import random_case
 from runs import made_up_run
 from test_decode import wse
 
 from wse.compiler.place import read_placement
 from wse.errors import ConfigError
 from wse.isa import Port
+from wse.machine import Machine
 from wse.program import Rect
 from wse.spec import load_spec
 from wse.view import folder
-from wse.view.folder import config_toml, read_run, write_run
-from wse.view.record import straight_pieces
+from wse.view.folder import read_run, write_run
+from wse.view.frames import Sampler
+from wse.view.page import build_page
+from wse.view.record import config_toml, record, straight_pieces
 from wse.view.tables import rectangles
 
 
@@ -71,6 +75,17 @@ def test_a_run_without_blocks_or_frames_survives_too(tmp_path):
     run = dataclasses.replace(run, frames=dataclasses.replace(run.frames, edges=np.zeros(1, np.int64), counts=run.frames.counts[:0]))
     write_run(run, tmp_path / "r")
     assert read_run(tmp_path / "r").blocks == () and len(read_run(tmp_path / "r").frames) == 0
+
+
+@pytest.mark.parametrize("seed", [2, 5, 8])
+def test_a_program_without_a_model_can_be_seen_too(seed, tmp_path):
+    program = random_case(seed).program
+    machine, sampler = Machine(program), Sampler(program, first_cycles=8)
+    sampler.run(machine)
+    write_run(record(machine, sampler), tmp_path / "r")
+    again = read_run(tmp_path / "r")
+    assert again.cycles == machine.cycles and int(again.pes["flops"].sum()) == machine.counters().flops.sum()
+    assert again.width == program.width and "</html>" in build_page({"r": again})
 
 
 def test_nothing_is_overwritten_unless_it_is_a_run_and_force_is_given(tmp_path):

@@ -36,9 +36,9 @@ def run(
     from wse.machine import Machine
     from wse.report import render, summarize
     from wse.runner import Session
-    from wse.view.folder import check_target, config_toml, provenance, write_run
+    from wse.view.folder import check_target, provenance, write_run
     from wse.view.frames import Sampler
-    from wse.view.record import record
+    from wse.view.record import config_toml, record
 
     if output is not None:
         check_target(output, force)
@@ -70,7 +70,12 @@ def run(
         chosen = {"prompt": prompt, "n_gen": n_gen, "temperature": temperature, "top_p": top_p, "seed": seed}
         used = {"model": options["model"], "mesh": list(summary["mesh"]), "context": compiled.context, "dtype": compiled.dtype}
         config = config_toml({**used, "head": compiled.head, **chosen}, compiled.spec)
-        write_run(record(session, sampler, summary, config, provenance(seconds)), output, force)
+        placement = compiled.placement
+        seen = record(
+            session.machine, sampler, summary, blocks=zip(placement.names, placement.rects, strict=True), nets=compiled.nets,
+            placement=placement.dump(), config=config, provenance=provenance(seconds),
+        )  # fmt: skip
+        write_run(seen, output, force)
     if as_json:
         click.echo(json.dumps(summary, indent=1))
         return

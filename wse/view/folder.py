@@ -35,12 +35,10 @@ import numpy as np
 
 from wse import __version__
 from wse.errors import ConfigError
-from wse.spec import MachineSpec
 from wse.view.frames import Frames
-from wse.view.record import Run, Wire
+from wse.view.record import SCHEMA, Run, Wire
 from wse.view.tables import Table
 
-SCHEMA = 1
 KIND = "wse run"
 PROVENANCE = "provenance.json"
 MAX_CSV_ROWS = 100_000
@@ -54,14 +52,6 @@ def provenance(seconds: float) -> dict[str, Any]:
         "wse": __version__, "python": platform.python_version(), **packages, "argv": sys.argv,
         "host": platform.node(), "platform": platform.platform(), "cpus": os.cpu_count(), "wall_seconds": round(seconds, 3),
     }  # fmt: skip
-
-
-def config_toml(options: Mapping[str, Any], spec: MachineSpec) -> str:
-    """Options of the run and numbers of the machine as TOML. An option of None was not given and is left out."""
-    # a JSON string, number or list is TOML too, but for one control character that JSON does not escape
-    rows = (f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in options.items() if value is not None)
-    run = "\n".join(rows).replace("\x7f", "\\u007f")
-    return f"schema = {SCHEMA}\n\n[run]\n{run}\n\n[machine]\n{spec.dump()}"
 
 
 def check_target(path: Path, force: bool) -> None:

@@ -44,6 +44,7 @@ KINDS = {
     "busy_special": ("special functions", "Cycles in beats of exp, rsqrt, SiLU, sin, cos and division."),
     "stall_data": ("waits for data", "Cycles in which an operation waited for a wavelet."),
     "stall_room": ("waits for room", "Cycles in which an operation waited for room in its output."),
+    "stall_bank": ("waits for a bank", "Cycles in which a beat waited for a bank of SRAM."),
     "stall_overhead": ("issue and branches", "Cycles of issuing, branching and starting tasks."),
 }
 """Label and meaning of a PE-cycle by what it was spent on; a kind not named here is shown by its own name."""

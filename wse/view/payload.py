@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 
 from wse.errors import DoesNotFitError
-from wse.report import NOT_MODELLED
 from wse.view.frames import Frames
 from wse.view.record import Run
 from wse.view.tables import GRID, PE_COUNTS, Tiling, grids
@@ -174,7 +173,7 @@ def _head(run: Run, name: str) -> dict[str, Any]:
                    "classes": [[c["layout"], c["data_bytes"], c["code_bytes"]] for c in memory["classes"]],
                    "layouts": [[list(buffer.values()) for buffer in buffers] for buffers in memory["layouts"]]},
         "summary": {key: run.summary[key] for key in HEADLINE if key in run.summary},
-        "not_modelled": run.summary.get("not_modelled", list(NOT_MODELLED)),
+        "not_modelled": run.summary.get("not_modelled", []),
         "versions": {key: run.provenance[key] for key in ("wse", "python", "numpy", "numba") if key in run.provenance},
     }  # fmt: skip
 

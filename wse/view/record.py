@@ -1,19 +1,27 @@
-"""Run: everything one wants to see of a run, as plain values; made from a session, or read back from a run folder."""
+"""Run: everything one wants to see of a run, as plain values; made from a machine that has run, or read back from a run folder."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from wse.errors import ConfigError
-from wse.isa import TYPE_BYTES, Port
+from wse.isa import PORT_STEP, TYPE_BYTES, Port
+from wse.machine import Machine
 from wse.program import Program, Rect
-from wse.runner import Session
+from wse.spec import MachineSpec
 from wse.view.frames import Frames, Sampler
 from wse.view.tables import BUSY, GRID, PE_COUNTS, STALL, Table, Tiling, grids, hops, inside, link_table, pe_table, rectangles
+
+if TYPE_CHECKING:
+    from wse.compiler.route import Net
+
+SCHEMA = 1
+"""Of every file of a run folder; raised when one of them changes."""
 
 
 @dataclass(frozen=True)
@@ -127,25 +135,47 @@ class Run:
         return run_html(self)
 
 
-def record(session: Session, sampler: Sampler, summary: dict[str, Any], config: str, provenance: Mapping[str, Any]) -> Run:
-    """What `session` did so far. `sampler` is the one it ran with."""
-    compiled, program = session.compiled, session.compiled.program
-    counters = session.machine.counters()
+def record(
+    machine: Machine,
+    sampler: Sampler,
+    summary: dict[str, Any] | None = None,
+    *,
+    blocks: Iterable[tuple[str, Rect]] = (),
+    nets: Iterable[Net] = (),
+    placement: str = "{}\n",
+    config: str | None = None,
+    provenance: Mapping[str, Any] | None = None,
+) -> Run:
+    """What `machine` did since it was loaded, always run through `sampler`. `blocks`: name and rectangle of what the page marks.
+
+    The rest is as in `Run`; without a summary there is the least a picture needs, without a config the machine's numbers.
+    """
+    program, counters = machine.program, machine.counters()
     pes, links = pe_table(program, counters), link_table(program, counters)
-    blocks = list(zip(compiled.placement.names, compiled.placement.rects, strict=True))
-    wires = tuple(Wire(net.name, net.color, straight_pieces(net.hops)) for net in compiled.nets)
+    least = {"schema": SCHEMA, "arch": program.spec.name, "mesh": [program.width, program.height], "cycles_total": machine.cycles}
+    wires = tuple(Wire(net.name, net.color, straight_pieces(net.hops)) for net in nets)
     return Run(
-        summary, config, compiled.placement.dump(), memory_map(program), layer_table(blocks, pes, links), pes, links, wires,
-        sampler.frames(session.machine), dict(provenance),
+        summary or least, config or config_toml({}, program.spec), placement, memory_map(program), layer_table(list(blocks), pes, links),
+        pes, links, wires, sampler.frames(machine), dict(provenance or {}),
     )  # fmt: skip
+
+
+def config_toml(options: Mapping[str, Any], spec: MachineSpec) -> str:
+    """Options of the run and numbers of the machine as TOML. An option of None was not given and is left out."""
+    # a JSON string, number or list is TOML too, but for one control character that JSON does not escape
+    rows = (f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in options.items() if value is not None)
+    run = "\n".join(rows).replace("\x7f", "\\u007f")
+    return f"schema = {SCHEMA}\n\n[run]\n{run}\n\n[machine]\n{spec.dump()}"
 
 
 def memory_map(program: Program) -> dict[str, Any]:
     """How SRAM is used: per code class which PEs have it, and its layout; layouts, which classes share, as lists of buffers."""
     layouts: dict[tuple[Any, ...], int] = {}
     classes = []
-    for index, cls in enumerate(program.classes):
-        members = program.core_pe[program.core_class == index]
+    by_class = np.argsort(program.core_class, kind="stable")
+    starts = np.searchsorted(program.core_class[by_class], np.arange(1, len(program.classes)))
+    for cls, cores in zip(program.classes, np.split(by_class, starts), strict=True):
+        members = program.core_pe[cores]
         where = rectangles(members % program.width, members // program.width)
         buffers = tuple(
             (s.name, s.address, s.num_elements * TYPE_BYTES[s.type], s.type.name.lower(), s.shape)
@@ -180,8 +210,6 @@ def layer_table(blocks: list[tuple[str, Rect]], pes: Table, links: Table) -> Tab
 
 def straight_pieces(hops: Mapping[tuple[int, int], tuple[Port, frozenset[Port]]]) -> tuple[tuple[int, int, int, int], ...]:
     """A net's links joined to straight pieces; `hops` as in `Net`. The host's end reaches one PE off the mesh."""
-    from wse.isa import PORT_STEP
-
     pieces = []
     for (x, y), (rx, tx) in hops.items():
         for port in tx - {Port.RAMP}:

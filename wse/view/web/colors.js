@@ -12,7 +12,7 @@ const SIGNED = {
 /** Fills of kinds of PE-cycles: cold colors work, warm ones wait (the palette of Okabe and Ito). */
 const KIND_FILLS = {
   busy_fma: "#0072b2", busy_add: "#009e73", busy_move: "#56b4e9", busy_special: "#cc79a7",
-  stall_data: "#e69f00", stall_room: "#d55e00", stall_overhead: "#f0e442", idle: "var(--idle)",
+  stall_data: "#e69f00", stall_room: "#d55e00", stall_bank: "#8c510a", stall_overhead: "#f0e442", idle: "var(--idle)",
 };
 
 export function kindFill(name) {
