@@ -184,6 +184,17 @@ def test_pointing_at_a_block_marks_it_and_clicking_goes_there(driver, pages):
     assert hops == sorted(hops, reverse=True)
 
 
+def test_the_panel_covers_nothing_when_the_page_is_scrolled(driver, pages):
+    visit(driver, pages["two"])
+    driver.execute_script("scrollTo(0, document.getElementById('blocks').getBoundingClientRect().top)")
+    script = "return [...document.querySelectorAll('.card')].map((card) => card.getBoundingClientRect().toJSON())"
+    cards = [[box[edge] for edge in ("left", "top", "right", "bottom")] for box in driver.execute_script(script)]
+    assert len(cards) == 5
+    for i, a in enumerate(cards):
+        for b in cards[:i]:
+            assert a[0] >= b[2] or b[0] >= a[2] or a[1] >= b[3] or b[1] >= a[3], (a, b)
+
+
 def test_a_tooltip_names_the_pe_and_its_value(driver, pages):
     from selenium.webdriver import ActionChains
 
@@ -201,6 +212,8 @@ def test_two_runs_stand_side_by_side_or_as_a_difference(driver, pages):
     choose(driver, "compare", "difference")
     until(lambda: "B − A" in text(driver, "#legend"), "no difference is shown")
     assert not driver.find_elements("css selector", "canvas.mesh")[1].is_displayed()
+    choose(driver, "compare", "side")
+    until(lambda: driver.find_elements("css selector", "canvas.mesh")[1].is_displayed(), "the second run does not come back")
     visit(driver, pages["unlike"])
     assert not driver.find_element("id", "compare").is_displayed()
     driver.execute_script("const s = document.getElementById('scrubber'); s.value = 30; s.dispatchEvent(new Event('input'))")

@@ -6,6 +6,8 @@ import io
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from wse.errors import ConfigError, UnsupportedError
 from wse.files import write_bytes
 from wse.view.metrics import Metric, values
@@ -42,7 +44,8 @@ def plot(run: Run, metric: Metric, ax: Any = None) -> Any:
             )  # fmt: skip
     for wire in run.wires:
         for x0, y0, x1, y1 in run.between_blocks(wire):
-            arrow = FancyArrowPatch((x0, y0), (x1, y1), arrowstyle="->", mutation_scale=7, shrinkA=0, shrinkB=0, color="#1b2028", lw=1)
+            start, end = (np.clip(at, -0.5, (run.width - 0.5, run.height - 0.5)) for at in ((x0, y0), (x1, y1)))  # the host is at the edge
+            arrow = FancyArrowPatch(start, end, arrowstyle="->", mutation_scale=7, shrinkA=0, shrinkB=0, color="#1b2028", lw=1)
             arrow.set_path_effects(halo)
             ax.add_patch(arrow)
     ax.set(xlim=(-0.5, run.width - 0.5), ylim=(run.height - 0.5, -0.5), xlabel="x (east)", ylabel="y (south)")

@@ -1,10 +1,11 @@
 // The page: its state, and what changes when a reader points, clicks, chooses or moves in time.
 
+import { Camera } from "./camera.js";
 import { theme } from "./colors.js";
 import { load } from "./data.js";
 import { element, integer, place, rectangle, withUnit } from "./format.js";
 import { drawLegend } from "./legend.js";
-import { Camera, MeshView } from "./mesh.js";
+import { MeshView } from "./mesh.js";
 import { coarsen, largest, overview, valuesOfFrame, valuesPerPe } from "./metrics.js";
 import { fillPanel } from "./panel.js";
 import { blockTables, headline, linkTables, notes } from "./tables.js";
@@ -68,6 +69,7 @@ function refresh() {
   const position = signed ? (value) => 0.5 + 0.5 * Math.sign(value) * bend(Math.abs(value) / high) : (value) => bend(Math.max(0, value) / high);
   views.forEach((view, i) => {
     view.canvas.parentElement.hidden = signed && i > 0;
+    if (runs.length > 1) view.canvas.previousElementSibling.textContent = signed ? `${runs[1].name} − ${runs[0].name}` : view.run.name;
     if (shown[i]) view.show({ ...shown[i], position, signed, links: signed ? null : linksOf(view.run) });
   });
   const middle = signed ? 0 : state.root ? high / 4 : high / 2;

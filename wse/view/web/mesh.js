@@ -1,5 +1,6 @@
 // The mesh on a canvas: heat map, blocks, routes, selection; moving, zooming and pointing at it.
 
+import { WIDEST_PE } from "./camera.js";
 import { scale } from "./colors.js";
 import { LINKS } from "./data.js";
 import { pieces } from "./routes.js";
@@ -8,39 +9,6 @@ const MARGIN = { left: 34, top: 20, right: 8, bottom: 8 };
 const FINEST_TILE = 3; // tiles are drawn at least this wide, in CSS pixels
 const SHOWS_CELLS = 10; // PEs this wide get gaps between them
 const SHOWS_LINKS = 16; // PEs this wide show their four links apart
-const WIDEST_PE = 96;
-
-/** Where the mesh is looked at from; views that share a camera move together. */
-export class Camera {
-  constructor(run) {
-    Object.assign(this, { width: run.width, height: run.height, x: 0, y: 0, zoom: 0, fitted: true });
-  }
-
-  fit(view) {
-    this.zoom = view.fitZoom();
-    this.x = this.width / 2;
-    this.y = this.height / 2;
-    this.fitted = true;
-  }
-
-  /** Zoom by `factor` and keep the mesh place (x, y) where it is on the screen. */
-  zoomAt(view, factor, x, y) {
-    const zoom = Math.min(WIDEST_PE, Math.max(view.fitZoom(), this.zoom * factor));
-    const kept = this.zoom / zoom;
-    this.x = x + (this.x - x) * kept;
-    this.y = y + (this.y - y) * kept;
-    this.zoom = zoom;
-    this.fitted = zoom === view.fitZoom();
-    this.clamp(view);
-  }
-
-  clamp(view) {
-    const half = [view.plotWidth() / this.zoom / 2, view.plotHeight() / this.zoom / 2];
-    const clamped = (at, size, reach) => (2 * reach >= size ? size / 2 : Math.min(size - reach, Math.max(reach, at)));
-    this.x = clamped(this.x, this.width, half[0]);
-    this.y = clamped(this.y, this.height, half[1]);
-  }
-}
 
 export class MeshView {
   /** `on`: callbacks select(x, y, side), hover(view, x, y, side, event) and moved(). */
