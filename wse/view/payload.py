@@ -11,7 +11,7 @@ import json
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -101,30 +101,24 @@ def build(run: Run, name: str, tick: Tick = no_tick) -> dict[str, Any]:
     budget = SMALL_BYTES if run.width * run.height <= SMALL_MESH_PES else LARGE_BYTES
     head = _head(run, name)
     budget -= len(json.dumps(head))
-    frames_of, totals_of, routes_of = cache(_frames_blob), cache(_totals_blob), cache(_routes_blob)
-    ids = _Held(run)
+    # a rung of the ladder shares most of its parts with the one before
+    frames_of, totals_of = cache(partial(_frames_blob, run)), cache(partial(_totals_blob, run))
+    routes_of = cache(partial(_routes_blob, run))
     for rung, fidelity in enumerate(LADDER):
         if fidelity.routes and len(run.links["x"]) > MAX_ROUTES:
             continue
         precision = "exact" if fidelity.bits is None else f"in {fidelity.bits} bits"
         tick(f"packing {fidelity.max_frames} frames, totals {precision}", rung / len(LADDER))
-        (frames, edges), totals = frames_of(ids, fidelity.max_frames), totals_of(ids, fidelity.bits)
-        blobs = [frames, totals] + ([routes_of(ids)] if fidelity.routes else [])
+        (frames, edges), totals = frames_of(fidelity.max_frames), totals_of(fidelity.bits)
+        blobs = [frames, totals] + ([routes_of()] if fidelity.routes else [])
         if sum(len(blob["data"]) for blob in blobs) <= budget:
             notes = _notes(run, fidelity, len(edges) - 1)
             return {**head, "frames": {"side": run.frames.side, "edges": edges}, "blobs": blobs, "notes": notes}
     raise DoesNotFitError(f"the page's data for {run.width}x{run.height} PEs exceeds {budget / 1e6:.0f} MB even in its coarsest form")
 
 
-class _Held:
-    """A run as a cache key: by identity."""
-
-    def __init__(self, run: Run):
-        self.run = run
-
-
-def _frames_blob(held: _Held, max_frames: int) -> tuple[dict[str, Any], list[int]]:
-    frames: Frames = held.run.frames
+def _frames_blob(run: Run, max_frames: int) -> tuple[dict[str, Any], list[int]]:
+    frames: Frames = run.frames
     while len(frames) > max_frames:
         frames = frames.merged()
     blob = Blob()
@@ -134,8 +128,8 @@ def _frames_blob(held: _Held, max_frames: int) -> tuple[dict[str, Any], list[int
     return {"arrays": blob.arrays, "data": blob.text()}, frames.edges.tolist()
 
 
-def _totals_blob(held: _Held, bits: int | None) -> dict[str, Any]:
-    run, tiling, blob = held.run, Tiling(held.run.width, held.run.height), Blob()
+def _totals_blob(run: Run, bits: int | None) -> dict[str, Any]:
+    tiling, blob = Tiling(run.width, run.height), Blob()
     at = tiling.index(run.pes["x"], run.pes["y"])
     classes = np.full(run.width * run.height, NO_CODE, np.uint32)
     classes[at] = run.pes["class"]
@@ -152,8 +146,8 @@ def _totals_blob(held: _Held, bits: int | None) -> dict[str, Any]:
     return {"arrays": blob.arrays, "data": blob.text()}
 
 
-def _routes_blob(held: _Held) -> dict[str, Any]:
-    run, blob = held.run, Blob()
+def _routes_blob(run: Run) -> dict[str, Any]:
+    blob = Blob()
     pe = run.links["y"] * run.width + run.links["x"]
     order = np.argsort(pe, kind="stable")
     blob.add("route:pe", narrow(pe[order]))
