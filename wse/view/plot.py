@@ -44,7 +44,8 @@ def plot(run: Run, metric: Metric, ax: Any = None) -> Any:
             )  # fmt: skip
     for wire in run.wires:
         for x0, y0, x1, y1 in run.between_blocks(wire):
-            start, end = (np.clip(at, -0.5, (run.width - 0.5, run.height - 0.5)) for at in ((x0, y0), (x1, y1)))  # the host is at the edge
+            xs, ys = np.clip((x0, x1), -0.5, run.width - 0.5), np.clip((y0, y1), -0.5, run.height - 0.5)  # the host is at the edge
+            start, end = zip(xs.tolist(), ys.tolist(), strict=True)
             arrow = FancyArrowPatch(start, end, arrowstyle="->", mutation_scale=7, shrinkA=0, shrinkB=0, color="#1b2028", lw=1)
             arrow.set_path_effects(halo)
             ax.add_patch(arrow)
