@@ -11,10 +11,12 @@ from dataclasses import dataclass
 
 from wse.compiler.model import ModelConfig
 from wse.errors import DoesNotFitError
-from wse.kernels.collectives import broadcast_cycles, reduce_cycles
+from wse.kernels.allreduce import allreduce_cycles, best_allreduce
+from wse.kernels.reduce import Algorithm, reduce_cycles
 from wse.spec import MachineSpec
 
 Shape = tuple[int, int, int]  # width, height, slices
+LINE_COLORS, HEAD_COLORS = 5, 3  # colors for the all-reduces along each axis, and for those among the columns of a head
 CODE_BYTES = 4096  # kept free for a block's instructions; the linker checks the real size
 
 
@@ -105,15 +107,41 @@ def _layer_bytes(config: ModelConfig, weight: int, context: int, width: int, hei
 
 def _layer_cycles(config: ModelConfig, spec: MachineSpec, context: int, width: int, height: int, slices: int) -> float:
     x, qkv, q, hidden = _layer_sizes(config, width, height, slices)
-    group = config.n_heads // config.n_kv_heads
-    along_y = [qkv, 2 * hidden, q + group, group, 1, 1]
-    along_x = [x, x] + ([group * ceil_div(context, height) // 2] if slices > 1 else [])
     cycles = x * (qkv + 2 * hidden + 2) + q * (x + 1) + hidden * (x + 1) + config.dim
     cycles += spec.special_cycles * (hidden + q + 2 * q)
-    for length, sizes in ((height, along_y), (width, along_x)):
-        for num in sizes:
-            cycles += reduce_cycles(spec, length, num, length // 2) + broadcast_cycles(spec, length, num, length // 2)
+    sums = layer_sums(config, spec, context, width, height, slices)
+    along_y, along_x, along_heads = _layer_sum_sizes(config, context, width, height, slices)
+    for algorithm, length, sizes in ((sums.y, height, along_y), (sums.x, width, along_x), (sums.heads, slices, along_heads)):
+        cycles += sum(allreduce_cycles(spec, algorithm, length, num) for num in sizes)
     return cycles
+
+
+@dataclass(frozen=True)
+class Sums:
+    """How a layer's block all-reduces: along y, along x, and among the columns of a head."""
+
+    y: Algorithm
+    x: Algorithm
+    heads: Algorithm
+
+
+def layer_sums(config: ModelConfig, spec: MachineSpec, context: int, width: int, height: int, slices: int) -> Sums:
+    """The cheapest algorithms by predicted cycles for all of a layer's all-reduces, one per line so that the colors suffice."""
+    y, x, heads = _layer_sum_sizes(config, context, width, height, slices)
+    return Sums(
+        y=best_allreduce(spec, height, y, LINE_COLORS),
+        x=best_allreduce(spec, width, x, LINE_COLORS),
+        heads=best_allreduce(spec, slices, heads, HEAD_COLORS, rooted=True),
+    )
+
+
+def _layer_sum_sizes(
+    config: ModelConfig, context: int, width: int, height: int, slices: int
+) -> tuple[list[int], list[int], list[int]]:
+    """Wavelets of each all-reduce of a layer along y, along x, and among a head's columns (half the cache in use)."""
+    x, qkv, q, hidden = _layer_sizes(config, width, height, slices)
+    group = config.n_heads // config.n_kv_heads
+    return [1, qkv, group, q + group, 1, 2 * hidden], [x, x], [group * ceil_div(context, 2 * height)]
 
 
 def _final_bytes(config: ModelConfig, weight: int, width: int, height: int) -> int:
@@ -123,4 +151,10 @@ def _final_bytes(config: ModelConfig, weight: int, width: int, height: int) -> i
 
 def _final_cycles(config: ModelConfig, spec: MachineSpec, width: int, height: int) -> float:
     x, m = ceil_div(config.dim, height), ceil_div(config.vocab_size, width)
-    return x * (m + 1) + reduce_cycles(spec, height, m, height // 2) + m + 24 * width + config.dim
+    sum_y = final_sums(config, spec, width, height)
+    return x * (m + 1) + reduce_cycles(spec, sum_y, height, m) + m + 24 * width + config.dim
+
+
+def final_sums(config: ModelConfig, spec: MachineSpec, width: int, height: int) -> Algorithm:
+    """How the final block sums along y: the norm's one value, and the logits."""
+    return best_allreduce(spec, height, [1, ceil_div(config.vocab_size, width)], LINE_COLORS, rooted=True)

@@ -8,28 +8,21 @@ from __future__ import annotations
 
 from wse.builder import Pes, ProgramBuilder
 from wse.isa import Op, Type
-from wse.kernels.collectives import Line, allreduce
+from wse.kernels.allreduce import allreduce
+from wse.kernels.line import Line
+from wse.kernels.reduce import Algorithm
 from wse.operands import Reg, View
 
 
-def gemv(program: ProgramBuilder, line: Line, y: View, tile: View, x: View, combine: bool = True) -> None:
-    """y = sum over the line of tile^T x: tile (k, m), x (k,), y (m,).
-
-    Predicted local cycles: k (ceil(m / lanes) * cycles per beat + map step).
-    """
-    pe = program.pes(line.rect)
-    pe.mov(y, 0.0)
-    pe.fmac(y, tile, x[:, None], mapped=True)
-    if combine:
-        allreduce(program, line, y)
-
-
-def rmsnorm(program: ProgramBuilder, line: Line, out: View, x: View, w: View, scale: View, dim: int, eps: float) -> None:
+def rmsnorm(
+    program: ProgramBuilder, line: Line, out: View, x: View, w: View, scale: View, dim: int, eps: float,
+    algorithm: Algorithm | None = None,
+) -> None:  # fmt: skip
     """out = x / sqrt(mean(x^2) + eps) * w over a vector of `dim` spread along the line; `scale` (1,) is scratch."""
     pe = program.pes(line.rect)
     pe.mov(scale, 0.0)
     pe.fmac(scale, x, x)
-    allreduce(program, line, scale)
+    allreduce(program, line, scale, algorithm=algorithm)
     pe.mul(scale, scale, 1.0 / dim)
     pe.add(scale, scale, eps)
     pe.rsqrt(scale, scale)
@@ -74,7 +67,7 @@ def append_cache(pe: Pes, keys: View, values: View, k: View, v: View, row: Reg, 
 
 def attend(
     program: ProgramBuilder, y_line: Line, head_lines: list[Line], q: View, keys: View, values: View,
-    scores: View, top: View, out: View, num: Reg, scale: float,
+    scores: View, top: View, out: View, num: Reg, scale: float, along_y: Algorithm | None = None, along_heads: Algorithm | None = None,
 ) -> None:  # fmt: skip
     """Attention of the query heads q (n, s) over the positions this row holds, combined over rows.
 
@@ -91,12 +84,12 @@ def attend(
         query = q[head].strided((s, num), (1, 0))
         pe.fmac(scores[head].strided((s, num), (0, 1)), column, query, shape=(s, num), mapped=True)
     for head_line in head_lines:
-        allreduce(program, head_line, scores, shape=live)
+        allreduce(program, head_line, scores, shape=live, algorithm=along_heads)
     tops = top.strided(live, (1, 0))
     pe.mul(scores, scores, scale, shape=live)
     pe.mov(top, -1e30)
     pe.max(tops, scores, tops, shape=live)
-    allreduce(program, y_line, top, Op.MAX)
+    allreduce(program, y_line, top, Op.MAX, algorithm=along_y)
     pe.sub(scores, scores, tops, shape=live)
     pe.exp(scores, scores, shape=live)
     pe.mov(out, 0.0)
@@ -106,7 +99,7 @@ def attend(
             weighted[head].strided((num, s), (0, 1)), values.strided((num, s), (s, 1)),
             scores[head].strided((num, s), (1, 0)), shape=(num, s), mapped=True,
         )  # fmt: skip
-    allreduce(program, y_line, out)
+    allreduce(program, y_line, out, algorithm=along_y)
     pe.div(weighted, weighted, sums[:, None])
 
 

@@ -1,0 +1,121 @@
+"""Lines of PEs, and the wires between them: routes laid on the lowest color that is free for them.
+
+A collective says who sends to whom; `wire` finds the color. The same wires asked for again are the
+same color, so a collective used twice on a line takes its colors once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from wse.builder import ProgramBuilder
+from wse.errors import ProgramError
+from wse.isa import Port
+from wse.program import Rect
+from wse.spec import MachineSpec
+
+
+class Hop(NamedTuple):
+    """The route of one color on all PEs of a rectangle."""
+
+    rect: Rect
+    rx: Port
+    tx: frozenset[Port]
+
+
+@dataclass(frozen=True)
+class Line:
+    """All rows (`axis` "x") or all columns ("y") of a rectangle, each a line of its own; index 0 is west or north.
+
+    `colors`: those its wires may use; None for all the machine has.
+    """
+
+    rect: Rect
+    axis: str
+    colors: Sequence[int] | None = None
+
+    @property
+    def length(self) -> int:
+        return self.rect.width if self.axis == "x" else self.rect.height
+
+    @property
+    def ports(self) -> tuple[Port, Port]:
+        """(toward lower, toward higher) indices."""
+        return (Port.WEST, Port.EAST) if self.axis == "x" else (Port.NORTH, Port.SOUTH)
+
+    def at(self, i: int, n: int = 1) -> Rect:
+        """The PEs at indices i .. i+n-1 of every line."""
+        return self.rect.column(i, n) if self.axis == "x" else self.rect.row(i, n)
+
+    def part(self, i: int, n: int) -> Line:
+        """The line of indices i .. i+n-1."""
+        return replace(self, rect=self.at(i, n))
+
+    def path(self, source: int, to: int) -> list[Hop]:
+        """The way straight from the core at index `source` to the core at index `to`."""
+        low, high = self.ports
+        forward, back = (high, low) if to > source else (low, high)
+        hops = [Hop(self.at(source), Port.RAMP, frozenset({forward})), Hop(self.at(to), back, frozenset({Port.RAMP}))]
+        if abs(to - source) > 1:
+            hops.append(Hop(self.at(min(source, to) + 1, abs(to - source) - 1), back, frozenset({forward})))
+        return hops
+
+    def spread(self, root: int) -> list[Hop]:
+        """The way from the core at index `root` to all other cores, both ways at once; the line has two PEs at least."""
+        low, high = self.ports
+        last = self.length - 1
+        out = frozenset(port for port, there in ((low, root > 0), (high, root < last)) if there)
+        hops = [Hop(self.at(root), Port.RAMP, out)]
+        for end, between, rx, tx in ((0, (1, root - 1), high, low), (last, (root + 1, last - root - 1), low, high)):
+            if end != root:
+                hops.append(Hop(self.at(end), rx, frozenset({Port.RAMP})))
+                if between[1] > 0:
+                    hops.append(Hop(self.at(*between), rx, frozenset({tx, Port.RAMP})))
+        return hops
+
+
+def wire(program: ProgramBuilder, hops: Iterable[Hop], colors: Sequence[int] | None = None) -> int:
+    """Lay these routes on the lowest color on which every PE has no route yet, or this very one; return the color.
+
+    The routes must be closed: all PEs between senders and receivers are among them. Then what is already there is whole
+    wires from the same senders to the same receivers, which their programs use in the same order. Raises
+    `ProgramError` when no color is left.
+    """
+    hops = list(hops)
+    usable = range(program.spec.num_colors) if colors is None else colors
+    for color in usable:
+        if all(_is_free(program, color, hop) for hop in hops):
+            for hop in hops:
+                program.route(hop.rect, color, hop.rx, hop.tx)
+            return color
+    raise ProgramError(
+        f"no color is left for a route at {hops[0].rect}: all {len(usable)} that may be used there are taken",
+        notes=[program.where()],
+        help="use an algorithm that needs fewer colors",
+    )
+
+
+def _is_free(program: ProgramBuilder, color: int, hop: Hop) -> bool:
+    if color not in program.rx:
+        return True
+    at = np.s_[hop.rect.y : hop.rect.y + hop.rect.height, hop.rect.x : hop.rect.x + hop.rect.width]
+    rx, tx = program.rx[color][at], program.tx[color][at]
+    mask = sum(1 << port for port in hop.tx)
+    return bool(((rx < 0) | ((rx == hop.rx) & (tx == mask))).all())
+
+
+def pass_cycles(spec: MachineSpec, hops: int) -> int:
+    """Cycles from the beat that sends a wavelet to the first beat that can consume it, `hops` routers away (design 2.2).
+
+    2T + 1 + hops with the constants of arXiv 2404.15888; beats of one cycle.
+    """
+    return 1 + spec.ramp_out_cycles + hops * spec.hop_cycles + spec.ramp_in_cycles
+
+
+def issue_wait(spec: MachineSpec) -> int:
+    """Cycles between the end of an instruction and the first beat the next one could have."""
+    return spec.issue_cycles - 1
