@@ -162,8 +162,9 @@ def _chain_links(length: int, algorithm: Algorithm) -> list[tuple[int, int]]:
 
 
 def _chain_colors(length: int, algorithm: Algorithm) -> int:
+    """Two colors for a phase in which some chain has two links or more."""
     inside, between = _phases(length, algorithm)
-    return sum(len({turn for chain in phase for _, _, turn in _inward(*chain)}) for phase in (inside, [between]))
+    return sum(min(2, max(len(stops) for stops, _ in phase) - 1) for phase in (inside, [between]))
 
 
 def _inward(stops: Sequence[int], root: int) -> list[tuple[int, int, int]]:
@@ -214,7 +215,11 @@ def _chain_cycles(spec: MachineSpec, algorithm: Algorithm, length: int, num: int
     """Chain: B + (2T + 2)(P - 1). In groups: the group's chains, then the chain of the roots, each of which adds when its group is done."""
     inside, (roots, root) = _phases(length, algorithm)
     wait, apart = issue_wait(spec), pass_cycles(spec, 1)
-    ready = [_add_sides(spec, 0, [wait + stages * apart for stages in (r, len(stops) - 1 - r) if stages], num) for stops, r in inside]
+    after = {  # groups differ by one PE in size at most
+        n: _add_sides(spec, 0, [wait + stages * apart for stages in (r, n - 1 - r) if stages], num)
+        for n, r in {(len(stops), r) for stops, r in inside}
+    }
+    ready = [after[len(stops)] for stops, _ in inside]
     arrivals = []
     for side in (range(root), range(len(roots) - 1, root, -1)):
         begin, before = -1, None  # first beat of the stage before, and where that is
