@@ -73,8 +73,8 @@ def best_allreduce(spec: MachineSpec, length: int, sizes: Iterable[int], num_col
     `ProgramError` for fewer than 3 colors.
     """
     sizes = list(sizes)
-    balanced = math.sqrt(length)
-    groups = sorted({1, math.floor(balanced), math.ceil(balanced)})
+    balanced = math.isqrt(length)
+    groups = sorted({1, *range(max(1, balanced - 1), balanced + 3)})
     candidates = [CHAIN, *(Algorithm("two_tree", k) for k in groups), *map(Algorithm, ("two_phase", "tree", "star"))]
     if not rooted:
         candidates.append(RING)
