@@ -17,7 +17,8 @@ from wse.isa import Op, Port, Type
 from wse.kernels.gemv import gemv, multiply
 from wse.kernels.line import Line, wire
 from wse.kernels.reduce import reduce, root_of
-from wse.kernels.transformer import append_cache, attend, rmsnorm, rope, swiglu
+from wse.kernels.rmsnorm import rmsnorm
+from wse.kernels.transformer import append_cache, attend, rope, swiglu
 from wse.link import Label
 from wse.operands import Reg, View
 from wse.program import Program, Rect

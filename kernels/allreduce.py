@@ -14,7 +14,8 @@ from wse.builder import ProgramBuilder
 from wse.errors import ProgramError
 from wse.isa import Op
 from wse.kernels.broadcast import broadcast, broadcast_cycles, broadcast_hops, broadcast_rect, broadcast_rect_cycles, broadcast_rect_hops
-from wse.kernels.line import Line, issue_wait, pass_cycles, wire
+from wse.kernels.cost import issue_wait, pass_cycles
+from wse.kernels.line import Line, ring_wires
 from wse.kernels.reduce import CHAIN, Algorithm, num_wavelets, reduce, reduce_colors, reduce_cycles, reduce_hops, root_of
 from wse.operands import View
 from wse.program import Rect
@@ -54,7 +55,7 @@ def allreduce_hops(algorithm: Algorithm, length: int, num: int) -> int:
     """Wavelet-hops of `allreduce` along one line: exact."""
     if algorithm == RING:
         sent = ((_chunk(num, length, (i - step) % length)[1], i) for i in range(length) for step in range(2 * (length - 1)))
-        return sum(size * abs(ring_next(length, i) - i) for size, i in sent)
+        return sum(size * abs((i + 1) % length - i) for size, i in sent)
     return reduce_hops(algorithm, length, num) + broadcast_hops(length, num)
 
 
@@ -117,27 +118,11 @@ def allreduce_rect_hops(width: int, height: int, num: int) -> int:
 # --- ring -------------------------------------------------------------------------------------------------------
 
 
-def ring_next(length: int, i: int) -> int:
-    """The PE that index `i` sends to in the ring: the next one, and from the last back to the first."""
-    return (i + 1) % length
-
-
 def _chunk(num: int, length: int, c: int) -> tuple[int, int]:
     """(first element, size) of chunk c of P: equal sizes, the last ones shorter or empty."""
     size = -(-num // length)
     first = min(c * size, num)
     return first, min(size, num - first)
-
-
-def ring_wires(program: ProgramBuilder, line: Line) -> list[int]:
-    """The color in which each PE sends to the next in the ring: two in turn, and a third for the way back."""
-    turns = [i % 2 for i in range(line.length)]
-    turns[-1] = min(2, line.length - 1)
-    colors = [
-        wire(program, [hop for i, t in enumerate(turns) if t == turn for hop in line.path(i, ring_next(line.length, i))], line.colors)
-        for turn in sorted(set(turns))
-    ]
-    return [colors[turn] for turn in turns]
 
 
 def _ring(program: ProgramBuilder, line: Line, value: View, op: Op, shape: Any) -> None:
@@ -150,10 +135,10 @@ def _ring(program: ProgramBuilder, line: Line, value: View, op: Op, shape: Any) 
         raise ProgramError("a ring all-reduce wants a one-dimensional value of fixed size", notes=[program.where()])
     if length == 1:
         return
-    colors = ring_wires(program, line)
+    colors = ring_wires(program, line, range(length))
     for i in range(length):
         pe = program.pes(line.at(i))
-        out, into = pe.send(colors[i]), pe.recv(colors[i - 1])
+        out, into = pe.send(colors[i]), pe.recv(colors[(i - 1) % length])
         for step in range(2 * (length - 1)):
             first, size = _chunk(value.shape[0], length, (i - step) % length)
             if size:

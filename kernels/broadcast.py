@@ -12,7 +12,8 @@ import numpy as np
 
 from wse.builder import ProgramBuilder
 from wse.isa import Port
-from wse.kernels.line import Hop, Line, issue_wait, pass_cycles, wire
+from wse.kernels.cost import issue_wait, pass_cycles
+from wse.kernels.line import Hop, Line, wire
 from wse.operands import View
 from wse.program import Rect
 from wse.spec import MachineSpec

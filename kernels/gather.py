@@ -10,9 +10,11 @@ import numpy as np
 
 from wse.builder import ProgramBuilder
 from wse.errors import ProgramError
-from wse.kernels.allreduce import SENDER, join, ring_wires
+from wse.isa import Op
+from wse.kernels.allreduce import SENDER, join
 from wse.kernels.broadcast import broadcast, broadcast_cycles, broadcast_hops
-from wse.kernels.line import Line, issue_wait, pass_cycles, wire
+from wse.kernels.cost import issue_wait, pass_cycles, vector_cycles
+from wse.kernels.line import Line, ring_wires, stage_wires
 from wse.operands import View
 from wse.spec import MachineSpec
 
@@ -20,7 +22,7 @@ from wse.spec import MachineSpec
 def scatter(program: ProgramBuilder, line: Line, segment: View, whole: View) -> None:
     """Give PE i of each line whole[i] of the PE at index 0, in `segment`."""
     length, n = _sizes(program, line, segment, whole)
-    colors = _stages(program, line, outward=True)
+    colors = stage_wires(program, line, outward=True)
     for i in range(length):
         pe = program.pes(line.at(i))
         behind = (length - 1 - i) * n
@@ -37,7 +39,7 @@ def scatter(program: ProgramBuilder, line: Line, segment: View, whole: View) -> 
 def gather(program: ProgramBuilder, line: Line, segment: View, whole: View) -> None:
     """Collect `segment` of PE i of each line as whole[i] at index 0: each sends its own, then what comes from behind."""
     length, n = _sizes(program, line, segment, whole)
-    colors = _stages(program, line, outward=False)
+    colors = stage_wires(program, line, outward=False)
     for i in range(length):
         pe = program.pes(line.at(i))
         behind = (length - 1 - i) * n
@@ -57,7 +59,7 @@ def scatter_cycles(spec: MachineSpec, length: int, n: int) -> int:
     Each PE keeps n and passes the rest on, an issue later; index 0 copies its own when all is sent.
     """
     wait = issue_wait(spec)
-    own = wait + -(-n // spec.move_lanes) * spec.move_cycles
+    own = vector_cycles(spec, Op.MOV, n)
     if length == 1:
         return own
     total = wait + (length - 1) * n + own  # of index 0
@@ -73,7 +75,7 @@ def scatter_cycles(spec: MachineSpec, length: int, n: int) -> int:
 def gather_cycles(spec: MachineSpec, length: int, n: int) -> int:
     """Predicted cycles of `gather` of n elements per PE."""
     wait = issue_wait(spec)
-    own = wait + -(-n // spec.move_lanes) * spec.move_cycles
+    own = vector_cycles(spec, Op.MOV, n)
     if length == 1:
         return own
     arrivals = [wait] * (length - 1)  # when segment i + 1 begins to leave its PE, then each PE before it
@@ -100,13 +102,13 @@ def allgather(program: ProgramBuilder, line: Line, segment: View, whole: View, r
         gather(program, line, segment, whole)
         broadcast(program, line, whole)
         return
-    colors = ring_wires(program, line)
+    colors = ring_wires(program, line, range(length))
     for i in range(length):
         pe = program.pes(line.at(i))
         pe.mov(whole[i], segment)
         for step in range(length - 1):
             pe.mov(pe.send(colors[i]), whole[(i - step) % length], thread=SENDER)
-            pe.mov(whole[(i - step - 1) % length], pe.recv(colors[i - 1]))
+            pe.mov(whole[(i - step - 1) % length], pe.recv(colors[(i - 1) % length]))
         join(pe, segment, SENDER)
 
 
@@ -115,7 +117,7 @@ def allgather_cycles(spec: MachineSpec, length: int, n: int, ring: bool = False)
     if not ring or length == 1:
         return gather_cycles(spec, length, n) + broadcast_cycles(spec, length, n * length)
     apart = pass_cycles(spec, 1)
-    own = issue_wait(spec) + -(-n // spec.move_lanes) * spec.move_cycles
+    own = vector_cycles(spec, Op.MOV, n)
     rounds = (length - 1) * (issue_wait(spec) + n + max(n, apart)) + pass_cycles(spec, length - 1) - apart
     return own + rounds + spec.issue_cycles
 
@@ -130,14 +132,6 @@ def allgather_hops(length: int, n: int, ring: bool = False) -> int:
 def gather_reference(segments: np.ndarray) -> np.ndarray:
     """What `gather` leaves in `whole` and `scatter` takes apart: segments (P, n) as they are."""
     return segments
-
-
-def _stages(program: ProgramBuilder, line: Line, outward: bool) -> list[int]:
-    """The color between PEs i and i + 1, two in turn."""
-    links = [(i, i + 1) if outward else (i + 1, i) for i in range(line.length - 1)]
-    turns = [links[0::2], links[1::2]]
-    colors = [wire(program, [hop for link in turn for hop in line.path(*link)], line.colors) for turn in turns if turn]
-    return [colors[i % 2] for i in range(line.length - 1)]
 
 
 def _sizes(program: ProgramBuilder, line: Line, segment: View, whole: View) -> tuple[int, int]:

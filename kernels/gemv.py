@@ -9,8 +9,10 @@ from __future__ import annotations
 import numpy as np
 
 from wse.builder import Pes, ProgramBuilder
+from wse.isa import Op
 from wse.kernels.allreduce import SENDER, allreduce, allreduce_cycles, join
-from wse.kernels.line import Line, issue_wait, pass_cycles, wire
+from wse.kernels.cost import mapped_cycles, pass_cycles, vector_cycles
+from wse.kernels.line import Line, wire
 from wse.kernels.reduce import Algorithm
 from wse.operands import View
 from wse.spec import MachineSpec
@@ -30,8 +32,7 @@ def multiply(pe: Pes, y: View, tile: View, x: View) -> None:
 
 def multiply_cycles(spec: MachineSpec, k: int, m: int) -> int:
     """Predicted cycles of `multiply`, exact: clear y, then k outer steps of ceil(m / lanes) beats and the map step."""
-    clear = issue_wait(spec) + -(-m // spec.move_lanes) * spec.move_cycles
-    return clear + issue_wait(spec) + k * (-(-m // spec.fma_lanes) * spec.fma_cycles + spec.map_step_cycles)
+    return vector_cycles(spec, Op.MOV, m) + mapped_cycles(spec, Op.FMAC, k, m)
 
 
 def gemv_cycles(spec: MachineSpec, algorithm: Algorithm, length: int, k: int, m: int) -> int:
@@ -66,12 +67,9 @@ def gemv_streamed_cycles(spec: MachineSpec, length: int, k: int, m: int, root: i
 
     An estimate of the sender's share: its beats fall into the map steps of the root's multiply, or lengthen it by one each.
     """
-    clear = issue_wait(spec) + -(-m // spec.move_lanes) * spec.move_cycles
-    step = -(-m // spec.fma_lanes) * spec.fma_cycles + spec.map_step_cycles
     if length == 1:
-        return clear + issue_wait(spec) + k * step
-    arrival = clear + issue_wait(spec) + pass_cycles(spec, max(root, length - 1 - root))
-    return arrival + k * step - spec.map_step_cycles
+        return multiply_cycles(spec, k, m)
+    return multiply_cycles(spec, k, m) + pass_cycles(spec, max(root, length - 1 - root)) - spec.map_step_cycles
 
 
 def gemv_reference(tiles: np.ndarray, x: np.ndarray) -> np.ndarray:

@@ -16,7 +16,6 @@ from wse.builder import ProgramBuilder
 from wse.errors import ProgramError
 from wse.isa import Port
 from wse.program import Rect
-from wse.spec import MachineSpec
 
 
 class Hop(NamedTuple):
@@ -99,6 +98,20 @@ def wire(program: ProgramBuilder, hops: Iterable[Hop], colors: Sequence[int] | N
     )
 
 
+def stage_wires(program: ProgramBuilder, line: Line, outward: bool) -> list[int]:
+    """The color from PE i to i + 1 (`outward`) or from i + 1 to i, for each i: two in turn."""
+    links = [(i, i + 1) if outward else (i + 1, i) for i in range(line.length - 1)]
+    turns = [links[0::2], links[1::2]]
+    colors = [wire(program, [hop for link in turn for hop in line.path(*link)], line.colors) for turn in turns if turn]
+    return [colors[i % 2] for i in range(line.length - 1)]
+
+
+def ring_wires(program: ProgramBuilder, line: Line, order: Sequence[int]) -> dict[int, int]:
+    """The color in which each PE sends to the next of a ring that visits the line's indices in `order`, by index of the sender."""
+    pairs = zip(order, [*order[1:], order[0]], strict=True)
+    return {a: wire(program, line.path(a, b), line.colors) for a, b in pairs} if len(order) > 1 else {}
+
+
 def _is_free(program: ProgramBuilder, color: int, hop: Hop) -> bool:
     if color not in program.rx:
         return True
@@ -106,16 +119,3 @@ def _is_free(program: ProgramBuilder, color: int, hop: Hop) -> bool:
     rx, tx = program.rx[color][at], program.tx[color][at]
     mask = sum(1 << port for port in hop.tx)
     return bool(((rx < 0) | ((rx == hop.rx) & (tx == mask))).all())
-
-
-def pass_cycles(spec: MachineSpec, hops: int) -> int:
-    """Cycles from the beat that sends a wavelet to the first beat that can consume it, `hops` routers away (design 2.2).
-
-    2T + 1 + hops with the constants of arXiv 2404.15888; beats of one cycle.
-    """
-    return 1 + spec.ramp_out_cycles + hops * spec.hop_cycles + spec.ramp_in_cycles
-
-
-def issue_wait(spec: MachineSpec) -> int:
-    """Cycles between the end of an instruction and the first beat the next one could have."""
-    return spec.issue_cycles - 1

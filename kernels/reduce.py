@@ -20,7 +20,8 @@ import numpy as np
 from wse.builder import ProgramBuilder
 from wse.errors import ProgramError, nearest
 from wse.isa import Op
-from wse.kernels.line import Line, issue_wait, pass_cycles, wire
+from wse.kernels.cost import issue_wait, pass_cycles
+from wse.kernels.line import Line, wire
 from wse.operands import View
 from wse.spec import MachineSpec
 

@@ -14,22 +14,6 @@ from wse.kernels.reduce import Algorithm
 from wse.operands import Reg, View
 
 
-def rmsnorm(
-    program: ProgramBuilder, line: Line, out: View, x: View, w: View, scale: View, dim: int, eps: float,
-    algorithm: Algorithm | None = None,
-) -> None:  # fmt: skip
-    """out = x / sqrt(mean(x^2) + eps) * w over a vector of `dim` spread along the line; `scale` (1,) is scratch."""
-    pe = program.pes(line.rect)
-    pe.mov(scale, 0.0)
-    pe.fmac(scale, x, x)
-    allreduce(program, line, scale, algorithm=algorithm)
-    pe.mul(scale, scale, 1.0 / dim)
-    pe.add(scale, scale, eps)
-    pe.rsqrt(scale, scale)
-    pe.mul(out, x, scale)
-    pe.mul(out, out, w)
-
-
 def rope(pe: Pes, heads: View, freqs: View, scratch: View, pos: Reg) -> None:
     """Rotate adjacent pairs of every head in place by pos * freq. heads (n, s), freqs (s / 2,), scratch (3 + 2 n, s / 2)."""
     n = heads.shape[0]
