@@ -1,4 +1,4 @@
-"""The local product of a GEMM: C += A B on each PE, with one mapped instruction or in loops as published kernels have it.
+"""The local product of a GEMM: C += A B on each PE, with one mapped instruction, or in loops as published kernels have it.
 
 Layout: a (k, m), b (k, n) and c (n, m), so that every multiply-accumulate runs along m. `from_a` and `from_b` are registers with the
 elements to skip to the buffer at hand. Contract: f32 products and sums, in the order of k for each element of c.
@@ -60,7 +60,27 @@ def _looped_cycles(spec: MachineSpec, m: int, k: int, n: int) -> int:
     return 2 * move + loop_cycles(spec, k, move + inner + add)
 
 
+def _stepped(pe: Pes, c: View, a: View, b: View, from_a: Reg, from_b: Reg) -> None:
+    """As in MeshGEMM: a loop over k around an instruction that maps over n."""
+    program = pe.program
+    (k, m), n = a.shape, c.shape[0]
+    at_a, at_b = program.reg(Type.I32), program.reg(Type.I32)
+    pe.mov(at_a, from_a)
+    pe.mov(at_b, from_b)
+    with pe.loop(k):
+        pe.fmac(c, a[0].shifted(at_a), b[0, :, None].shifted(at_b), mapped=True)
+        pe.add(at_a, at_a, m)
+        pe.add(at_b, at_b, n)
+    program.release(at_a, at_b)
+
+
+def _stepped_cycles(spec: MachineSpec, m: int, k: int, n: int) -> int:
+    body = mapped_cycles(spec, Op.FMAC, n, m) + 2 * vector_cycles(spec, Op.ADD, 1)
+    return 2 * vector_cycles(spec, Op.MOV, 1) + loop_cycles(spec, k, body)
+
+
 MAPPED = Product(_mapped, _mapped_cycles)
+STEPPED = Product(_stepped, _stepped_cycles)
 LOOPED = Product(_looped, _looped_cycles)
 
 

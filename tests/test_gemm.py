@@ -22,13 +22,13 @@ from wse.kernels.gemm import (
     summa_cycles,
     summa_hops,
 )
-from wse.kernels.product import LOOPED, MAPPED, cut_tiles, join_tiles
+from wse.kernels.product import LOOPED, MAPPED, STEPPED, cut_tiles, join_tiles
 from wse.program import Rect
 from wse.spec import load_spec
 
 SPEC, WSE3 = load_spec("wse2"), load_spec("wse3")
 ORDERS = {cannon: cannon_order, mesh_gemm: interleaved_order}
-products = pytest.mark.parametrize("product", [MAPPED, LOOPED], ids=["mapped", "looped"])
+products = pytest.mark.parametrize("product", [MAPPED, STEPPED, LOOPED], ids=["mapped", "stepped", "looped"])
 
 
 def multiply(spec, gemm, side, shape, product):
@@ -48,8 +48,9 @@ def multiply(spec, gemm, side, shape, product):
 
 @settings(deadline=None, max_examples=25)
 @given(
-    st.sampled_from([summa, cannon, mesh_gemm]), st.integers(1, 7), st.tuples(*[st.integers(1, 15)] * 3), st.sampled_from([MAPPED, LOOPED])
-)
+    st.sampled_from([summa, cannon, mesh_gemm]), st.integers(1, 7), st.tuples(*[st.integers(1, 15)] * 3),
+    st.sampled_from([MAPPED, STEPPED, LOOPED]),
+)  # fmt: skip
 def test_gemm_of_any_size_on_any_square(gemm, side, shape, product):
     machine, tile = multiply(SPEC, gemm, side, shape, product)
     hops = summa_hops(side, *tile) if gemm is summa else cyclic_hops(side, *tile, ORDERS[gemm](side))
