@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -178,42 +177,39 @@ def _inward(stops: Sequence[int], root: int) -> list[tuple[int, int, int]]:
 
 
 def _chains(program: ProgramBuilder, line: Line, value: View, op: Op, shape: Any, algorithm: Algorithm) -> None:
+    """Every stage adds what arrives and passes it on; a root adds the lower side, then the higher, and is done before it sends.
+
+    (A root that passed on its group's last stream as it comes would start earlier, but have it meet the next group's on a ramp.)
+    """
     inside, between = _phases(line.length, algorithm)
+    arriving: dict[int, int] = {}  # index -> color of what it has been sent and not yet combined
+
+    def add(i: int) -> None:
+        pe = program.pes(line.at(i))
+        pe.vector(op, value, pe.recv(arriving.pop(i)), value, shape=shape)
+
     for phase in (inside, [between]):
-        _emit_inward(program, line, [link for chain in phase for link in _inward(*chain)], value, op, shape)
-
-
-def _emit_inward(
-    program: ProgramBuilder, line: Line, links: list[tuple[int, int, int]], value: View, op: Op, shape: Any
-) -> None:
-    """Every stage adds what arrives and passes it on; a root adds the lower side, then the higher."""
-    colors = {}
-    for turn in (0, 1):
-        hops = [hop for a, b, t in links if t == turn for hop in line.path(a, b)]
-        if hops:
-            colors[turn] = wire(program, hops, line.colors)
-    arriving: dict[int, int] = {}  # stop -> turn of what it has been sent and not yet combined
-    for source, to, turn in links:
-        pe = program.pes(line.at(source))
-        out = pe.send(colors[turn])
-        if source in arriving:
-            pe.vector(op, out, pe.recv(colors[arriving.pop(source)]), value, shape=shape)
-        else:
-            pe.mov(out, value, shape=shape)
-        if to in arriving:  # the root, which had the lower side sent already
-            _add(program, line, to, colors[arriving[to]], value, op, shape)
-        arriving[to] = turn
-    for stop, turn in arriving.items():
-        _add(program, line, stop, colors[turn], value, op, shape)
-
-
-def _add(program: ProgramBuilder, line: Line, i: int, color: int, value: View, op: Op, shape: Any) -> None:
-    pe = program.pes(line.at(i))
-    pe.vector(op, value, pe.recv(color), value, shape=shape)
+        links = [link for chain in phase for link in _inward(*chain)]
+        turns = ([hop for a, b, t in links if t == turn for hop in line.path(a, b)] for turn in (0, 1))
+        colors = [wire(program, hops, line.colors) if hops else -1 for hops in turns]
+        for source, to, turn in links:
+            pe = program.pes(line.at(source))
+            if source in arriving:
+                pe.vector(op, pe.send(colors[turn]), pe.recv(arriving.pop(source)), value, shape=shape)
+            else:
+                pe.mov(pe.send(colors[turn]), value, shape=shape)
+            if to in arriving:
+                add(to)
+            arriving[to] = colors[turn]
+        for i in list(arriving):
+            add(i)
 
 
 def _chain_cycles(spec: MachineSpec, algorithm: Algorithm, length: int, num: int) -> int:
-    """Chain: B + (2T + 2)(P - 1). In groups: the group's chains, then the chain of the roots, each of which adds when its group is done."""
+    """Chain: B + (2T + 2)(P - 1). In groups: the groups' chains, then the chain of the roots.
+
+    For P a square, two-phase is 2B + P - 1 + (2T + 1)(2 sqrt P - 2), in the source max(2B, E / N + P - 1) + …: some of it overlaps there.
+    """
     inside, (roots, root) = _phases(length, algorithm)
     wait, apart = issue_wait(spec), pass_cycles(spec, 1)
     after = {  # groups differ by one PE in size at most
@@ -223,10 +219,10 @@ def _chain_cycles(spec: MachineSpec, algorithm: Algorithm, length: int, num: int
     ready = [after[len(stops)] for stops, _ in inside]
     arrivals = []
     for side in (range(root), range(len(roots) - 1, root, -1)):
-        begin, before = -1, None  # first beat of the stage before, and where that is
+        begin, before = 0, None  # first beat of the stage before, and where that is
         for k in side:
-            begin = max(ready[k] + wait, -1 if before is None else begin + pass_cycles(spec, abs(roots[k] - before)))
-            before = roots[k]
+            arrival = 0 if before is None else begin + pass_cycles(spec, abs(roots[k] - before))
+            begin, before = max(ready[k] + wait, arrival), roots[k]
         if before is not None:
             arrivals.append(begin + pass_cycles(spec, abs(roots[root] - before)))
     return _add_sides(spec, ready[root], arrivals, num)
@@ -252,16 +248,32 @@ def _add_sides(spec: MachineSpec, ready: int, arrivals: list[int], num: int) -> 
 
 
 def _tree(program: ProgramBuilder, line: Line, value: View, op: Op, shape: Any, algorithm: Algorithm) -> None:
-    """Level s: odd multiples of 2^s send to the PE 2^s below, each level on a color of its own."""
-    step = 1
-    while step < line.length:
+    """Level s: odd multiples of 2^s send to the PE 2^s below, each level on a color of its own.
+
+    A PE adds what its children send, in order of distance, and passes on the sum with the last of them as it comes.
+    """
+    colors = []
+    while (step := 1 << len(colors)) < line.length:
         senders = range(step, line.length, 2 * step)
-        color = wire(program, [hop for i in senders for hop in line.path(i, i - step)], line.colors)
-        for i in senders:
-            pe = program.pes(line.at(i))
-            pe.mov(pe.send(color), value, shape=shape)
-            _add(program, line, i - step, color, value, op, shape)
-        step *= 2
+        colors.append(wire(program, [hop for i in senders for hop in line.path(i, i - step)], line.colors))
+    for i in range(line.length):
+        pe = program.pes(line.at(i))
+        levels = _children(line.length, i)
+        for s in levels[: -1 if i else None]:
+            pe.vector(op, value, pe.recv(colors[s]), value, shape=shape)
+        if not i:
+            continue
+        out = pe.send(colors[(i & -i).bit_length() - 1])
+        if levels:
+            pe.vector(op, out, pe.recv(colors[levels[-1]]), value, shape=shape)
+        else:
+            pe.mov(out, value, shape=shape)
+
+
+def _children(length: int, i: int) -> list[int]:
+    """Levels on which the PE at index i receives, from the PE 2^level above."""
+    levels = range((i & -i).bit_length() - 1 if i else length.bit_length())
+    return [s for s in levels if i + (1 << s) < length]
 
 
 def _tree_links(length: int, algorithm: Algorithm) -> list[tuple[int, int]]:
@@ -269,18 +281,21 @@ def _tree_links(length: int, algorithm: Algorithm) -> list[tuple[int, int]]:
 
 
 def _tree_cycles(spec: MachineSpec, algorithm: Algorithm, length: int, num: int) -> int:
-    """For P a power of 2: B lg P + P - 1 + (2T + 1) lg P, the source's form without overlap of levels. Else at least that."""
-    return _tree_end(issue_wait(spec), pass_cycles(spec, 0), spec.hop_cycles, length, num)
+    """max(B lg P, B P lg P / (2 (P - 1)) + P - 1) + (2T + 1) lg P in the source. Here, when the last child's stream is added.
+
+    At least that: children that send early take turns on the ramp with those before them.
+    """
+    return _tree_begin(spec, length, 0, num) + num
 
 
-@lru_cache(maxsize=4096)
-def _tree_end(wait: int, pass0: int, hop: int, length: int, num: int) -> int:
-    end, step = 0, 1
-    while step < length:
-        child = _tree_end(wait, pass0, hop, min(step, length - step), num)
-        end = max(end + wait, child + wait + pass0 + step * hop) + num
-        step *= 2
-    return end
+def _tree_begin(spec: MachineSpec, length: int, i: int, num: int) -> int:
+    """First beat of the last addition, or of the send, of the PE at index i."""
+    wait = issue_wait(spec)
+    begin, end = wait, 0
+    for s in _children(length, i):
+        begin = max(end + wait, _tree_begin(spec, length, i + (1 << s), num) + pass_cycles(spec, 1 << s))
+        end = begin + num
+    return begin
 
 
 _CHAINS = Method(_chains, _chain_links, _chain_cycles, _chain_colors)

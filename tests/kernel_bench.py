@@ -46,7 +46,7 @@ def check_cycles(what, expected, measured, within=0):
     """Hold a measured cycle count to what was predicted; the message says expected, measured, deviation."""
     deviation = measured - expected
     share = deviation / max(expected, 1)
-    assert abs(deviation) <= within, f"{what}: expected {expected}, measured {measured}, deviation {deviation:+d} ({share:+.1%})"
+    assert abs(deviation) <= within, f"{what}: expected {expected}, measured {measured}, deviation {deviation:+g} ({share:+.1%})"
 
 
 def random_values(length, num):

@@ -101,22 +101,30 @@ def test_a_star_of_microthreads_is_within_a_cycle_of_the_published_count(length,
     assert (np.abs(machine.read(0, 0, "v") - reduce_reference(data)) <= sum_tolerance(data)).all()
 
 
-@pytest.mark.parametrize("num", (1, 4, 16, 64))
-@pytest.mark.parametrize("side", (2, 3, 4, 5, 8))
+@pytest.mark.parametrize("num", (1, 4, 16, 64, 256))
+@pytest.mark.parametrize("side", (2, 3, 4, 8, 16))
 def test_two_phase_reduce_has_the_published_terms(side, num):
-    """D = 2 sqrt P - 2 stages, L = P - 1 links, C = 2B wavelets through the busiest PE, one after the other: max(C, E/N + L) <= C + L."""
+    """D = 2 sqrt P - 2 stages of 2T + 1, L = P - 1 links, C = 2B wavelets through the busiest PE, one after the other.
+
+    The published max(C, E/N + L) + (2T + 1) D lets wavelets and distance overlap: 16 % less at most.
+    """
     length = side * side
     machine, _ = run_line(SPEC, random_values(length, num), lambda *args: reduce(*args, algorithm=TWO_PHASE))
     check_cycles("two-phase", 2 * num + length - 1 + (2 * T + 1) * (2 * side - 2), machine.cycles)
+    energy = num * (length - side) + num * side * (side - 1)
+    published = max(2 * num, energy / (length - 1) + length - 1) + (2 * T + 1) * (2 * side - 2)
+    check_cycles("two-phase", published, machine.cycles, within=0.16 * published)
 
 
-@pytest.mark.parametrize("num", (1, 3, 16, 64))
-@pytest.mark.parametrize("length", (2, 4, 8, 16, 32))
-def test_tree_reduce_of_a_power_of_two_has_the_published_terms(length, num):
-    """lg P levels, B wavelets and 2T + 1 cycles each, over P - 1 links in all."""
+@pytest.mark.parametrize("num", (1, 3, 16, 256))
+@pytest.mark.parametrize("length", (2, 4, 8, 16, 64))
+def test_tree_reduce_of_a_power_of_two_is_near_the_published_count(length, num):
+    """max(B lg P, B P lg P / (2 (P - 1)) + P - 1) + (2T + 1) lg P: within 11 %, and 4 % for long vectors."""
     levels = length.bit_length() - 1
     machine, _ = run_line(SPEC, random_values(length, num), lambda *args: reduce(*args, algorithm=TREE))
-    check_cycles("tree", num * levels + length - 1 + (2 * T + 1) * levels, machine.cycles)
+    most = max(num * levels, num * length * levels / (2 * (length - 1)) + length - 1)
+    published = most + (2 * T + 1) * levels
+    check_cycles("tree", published, machine.cycles, within=(0.04 if num == 256 else 0.11) * published)
 
 
 @pytest.mark.parametrize("chunk", (1, 2, 5, 6))
@@ -149,10 +157,8 @@ def test_broadcast_on_a_rectangle_takes_exactly_the_published_cycles(width, heig
 
 def is_exact(algorithm, length, num):
     """Where the cost function claims to be exact: no two senders meet on a ramp or link but as it accounts for."""
-    if algorithm == STAR:
+    if algorithm in (STAR, TREE):
         return num <= 2
-    if algorithm == TREE:
-        return length & (length - 1) == 0 or num <= 2
     if algorithm == RING:
         return num % length == 0
     return algorithm.name != "two_tree"
