@@ -185,9 +185,9 @@ def _gemms() -> Iterator[Workload]:
             f"MeshGEMM's local product, Mt = {mt}, Kt = Nt = 8", "wse3", local, "cycles", f"{WAFERLLM}, vendor's simulator", "validates",
             partial(_gemm, mesh_gemm, 1, (mt, 8, 8), STEPPED), differs=F32_FOR_F16,
         )  # fmt: skip
-        for side, published in zip((3, 6), runs, strict=True):
+        for side, run in zip((3, 6), runs, strict=True):
             yield Workload(
-                f"MeshGEMM, {side} x {side} PEs, Mt = {mt}, Kt = Nt = 8", "wse3", published, "cycles", f"{WAFERLLM}, vendor's simulator",
+                f"MeshGEMM, {side} x {side} PEs, Mt = {mt}, Kt = Nt = 8", "wse3", run, "cycles", f"{WAFERLLM}, vendor's simulator",
                 "validates", partial(_gemm, mesh_gemm, side, (mt, 8, 8), STEPPED),
                 differs=f"{F32_FOR_F16}; no task switches between steps; B is aligned on the mesh too",
             )  # fmt: skip
