@@ -10,11 +10,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-import numpy as np
-
 from wse.builder import ProgramBuilder
 from wse.errors import ProgramError
 from wse.isa import Port
+from wse.link import Route
 from wse.program import Rect
 
 
@@ -113,9 +112,9 @@ def ring_wires(program: ProgramBuilder, line: Line, order: Sequence[int]) -> dic
 
 
 def _is_free(program: ProgramBuilder, color: int, hop: Hop) -> bool:
-    if color not in program.rx:
+    if color not in program.route_at:
         return True
-    at = np.s_[hop.rect.y : hop.rect.y + hop.rect.height, hop.rect.x : hop.rect.x + hop.rect.width]
-    rx, tx = program.rx[color][at], program.tx[color][at]
-    mask = sum(1 << port for port in hop.tx)
-    return bool(((rx < 0) | ((rx == hop.rx) & (tx == mask))).all())
+    there = program.route_at[color][hop.rect.y : hop.rect.y + hop.rect.height, hop.rect.x : hop.rect.x + hop.rect.width]
+    route = Route(((hop.rx, sum(1 << port for port in hop.tx)),))
+    same = program.routes.index(route) if route in program.routes else -1
+    return bool(((there < 0) | (there == same)).all())
