@@ -34,9 +34,12 @@ CHAIN = Algorithm("chain")
 
 @dataclass(frozen=True)
 class Method:
-    """One algorithm's code and contract. `links`: who sends to whom, as (sender, receiver) indices; each sends `value` once."""
+    """One algorithm's code and contract. `links`: who sends to whom, as (sender, receiver) indices; each sends `value` once.
 
-    emit: Callable[[ProgramBuilder, Line, View, Op, Any, Algorithm], None]
+    `emit`'s dictionary goes to every vector operation: `shape` and `type`.
+    """
+
+    emit: Callable[[ProgramBuilder, Line, View, Op, dict[str, Any], Algorithm], None]
     links: Callable[[int, Algorithm], list[tuple[int, int]]]
     cycles: Callable[[MachineSpec, Algorithm, int, int], int]
     colors: Callable[[int, Algorithm], int]

@@ -12,7 +12,7 @@ from typing import Any
 
 from wse.builder import ProgramBuilder
 from wse.errors import ProgramError
-from wse.isa import Op
+from wse.isa import Op, Type
 from wse.kernels.broadcast import broadcast, broadcast_cycles, broadcast_hops, broadcast_rect, broadcast_rect_cycles, broadcast_rect_hops
 from wse.kernels.cost import issue_wait, pass_cycles
 from wse.kernels.line import Line, ring_wires
@@ -26,21 +26,22 @@ SENDER = 1  # the microthread that sends while the main thread receives
 
 
 def allreduce(
-    program: ProgramBuilder, line: Line, value: View, op: Op = Op.ADD, shape: Any = None, algorithm: Algorithm | None = None
-) -> None:
+    program: ProgramBuilder, line: Line, value: View, op: Op = Op.ADD, shape: Any = None, algorithm: Algorithm | None = None,
+    type: Type | None = None,
+) -> None:  # fmt: skip
     """Combine `value` of all PEs of each line into `value` on all of them.
 
     `algorithm` None: the one `best_allreduce` predicts to be cheapest for a value of this size. "ring" wants a
-    one-dimensional value and no `shape`. Raises `ProgramError`.
+    one-dimensional value and no `shape`. `shape` and `type` as in `reduce`. Raises `ProgramError`.
     """
     if algorithm is None:
         num_colors = program.spec.num_colors if line.colors is None else len(line.colors)
-        algorithm = best_allreduce(program.spec, line.length, [num_wavelets(value)], num_colors)
+        algorithm = best_allreduce(program.spec, line.length, [num_wavelets(value, type)], num_colors)
     if algorithm == RING:
-        _ring(program, line, value, op, shape)
+        _ring(program, line, value, op, shape, type)
     else:
-        root = reduce(program, line, value, op, shape, algorithm)
-        broadcast(program, line, value, root, shape)
+        root = reduce(program, line, value, op, shape, algorithm, type)
+        broadcast(program, line, value, root, shape, type)
 
 
 def allreduce_cycles(spec: MachineSpec, algorithm: Algorithm, length: int, num: int) -> int:
@@ -125,7 +126,7 @@ def _chunk(num: int, length: int, c: int) -> tuple[int, int]:
     return first, min(size, num - first)
 
 
-def _ring(program: ProgramBuilder, line: Line, value: View, op: Op, shape: Any) -> None:
+def _ring(program: ProgramBuilder, line: Line, value: View, op: Op, shape: Any, type: Type | None) -> None:
     """Reduce-scatter, then all-gather: P - 1 rounds each, in which every PE sends a chunk and takes one in.
 
     A microthread sends, or rings of chunks longer than the queues would wait for each other for ever.
@@ -142,12 +143,12 @@ def _ring(program: ProgramBuilder, line: Line, value: View, op: Op, shape: Any) 
         for step in range(2 * (length - 1)):
             first, size = _chunk(value.shape[0], length, (i - step) % length)
             if size:
-                pe.mov(out, value[first : first + size], thread=SENDER)
+                pe.mov(out, value[first : first + size], thread=SENDER, type=type)
             first, size = _chunk(value.shape[0], length, (i - step - 1) % length)
             if size and step < length - 1:
-                pe.vector(op, value[first : first + size], into, value[first : first + size])
+                pe.vector(op, value[first : first + size], into, value[first : first + size], type=type)
             elif size:
-                pe.mov(value[first : first + size], into)
+                pe.mov(value[first : first + size], into, type=type)
         join(pe, value, SENDER)
 
 

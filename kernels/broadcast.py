@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from wse.builder import ProgramBuilder
-from wse.isa import Port
+from wse.isa import Port, Type
 from wse.kernels.cost import issue_wait, pass_cycles
 from wse.kernels.line import Hop, Line, wire
 from wse.operands import View
@@ -19,17 +19,17 @@ from wse.program import Rect
 from wse.spec import MachineSpec
 
 
-def broadcast(program: ProgramBuilder, line: Line, value: View, root: int = 0, shape: Any = None) -> None:
-    """Copy `value` of the PE at index `root` to all PEs of each line. `shape` as in `reduce`."""
+def broadcast(program: ProgramBuilder, line: Line, value: View, root: int = 0, shape: Any = None, type: Type | None = None) -> None:
+    """Copy `value` of the PE at index `root` to all PEs of each line. `shape` and `type` as in `reduce`."""
     if line.length == 1:
         return
     color = wire(program, line.spread(root), line.colors)
     source = program.pes(line.at(root))
-    source.mov(source.send(color), value, shape=shape)
+    source.mov(source.send(color), value, shape=shape, type=type)
     for first, n in ((0, root), (root + 1, line.length - root - 1)):
         if n:
             pe = program.pes(line.at(first, n))
-            pe.mov(value, pe.recv(color), shape=shape)
+            pe.mov(value, pe.recv(color), shape=shape, type=type)
 
 
 def broadcast_cycles(spec: MachineSpec, length: int, num: int, root: int = 0) -> int:
@@ -43,18 +43,20 @@ def broadcast_hops(length: int, num: int) -> int:
     return (length - 1) * num
 
 
-def broadcast_rect(program: ProgramBuilder, rect: Rect, value: View, colors: Any = None, shape: Any = None) -> None:
+def broadcast_rect(
+    program: ProgramBuilder, rect: Rect, value: View, colors: Any = None, shape: Any = None, type: Type | None = None
+) -> None:
     """Copy `value` of the north-west PE to all PEs of `rect`: along the first row, and from there down every column."""
     if rect.num_pes == 1:
         return
     color = wire(program, _comb(rect), colors)
     corner = Rect(rect.x, rect.y, 1, 1)
     source = program.pes(corner)
-    source.mov(source.send(color), value, shape=shape)
+    source.mov(source.send(color), value, shape=shape, type=type)
     for part in (Rect(rect.x + 1, rect.y, rect.width - 1, 1), Rect(rect.x, rect.y + 1, rect.width, rect.height - 1)):
         if part.num_pes:
             pe = program.pes(part)
-            pe.mov(value, pe.recv(color), shape=shape)
+            pe.mov(value, pe.recv(color), shape=shape, type=type)
 
 
 def _comb(rect: Rect) -> list[Hop]:

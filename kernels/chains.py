@@ -61,7 +61,7 @@ def _inward(stops: Sequence[int], root: int) -> list[tuple[int, int, int]]:
     return low + [(stops[k], stops[k - 1], (k + 1) % 2) for k in range(len(stops) - 1, root, -1)]
 
 
-def _chains(program: ProgramBuilder, line: Line, value: View, op: Op, shape: Any, algorithm: Algorithm) -> None:
+def _chains(program: ProgramBuilder, line: Line, value: View, op: Op, how: dict[str, Any], algorithm: Algorithm) -> None:
     """Every stage adds what arrives and passes it on; a root adds the lower side, then the higher, and is done before it sends.
 
     (A root that passed on its group's last stream as it comes would start earlier, but have it meet the next group's on a ramp.)
@@ -71,7 +71,7 @@ def _chains(program: ProgramBuilder, line: Line, value: View, op: Op, shape: Any
 
     def add(i: int) -> None:
         pe = program.pes(line.at(i))
-        pe.vector(op, value, pe.recv(arriving.pop(i)), value, shape=shape)
+        pe.vector(op, value, pe.recv(arriving.pop(i)), value, **how)
 
     for phase in (inside, [between]):
         links = [link for chain in phase for link in _inward(*chain)]
@@ -80,9 +80,9 @@ def _chains(program: ProgramBuilder, line: Line, value: View, op: Op, shape: Any
         for source, to, turn in links:
             pe = program.pes(line.at(source))
             if source in arriving:
-                pe.vector(op, pe.send(colors[turn]), pe.recv(arriving.pop(source)), value, shape=shape)
+                pe.vector(op, pe.send(colors[turn]), pe.recv(arriving.pop(source)), value, **how)
             else:
-                pe.mov(pe.send(colors[turn]), value, shape=shape)
+                pe.mov(pe.send(colors[turn]), value, **how)
             if to in arriving:
                 add(to)
             arriving[to] = colors[turn]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from wse.isa import OP_CLASS, Op, OpClass
+import math
+
+from wse.isa import OP_CLASS, Op, OpClass, Type
 from wse.spec import MachineSpec
 
 
@@ -19,17 +21,20 @@ def pass_cycles(spec: MachineSpec, hops: int) -> int:
     return 1 + spec.ramp_out_cycles + hops * spec.hop_cycles + spec.ramp_in_cycles
 
 
-def vector_cycles(spec: MachineSpec, op: Op, *extents: int) -> int:
-    """A vector operation on memory and registers alone, from its issue to its end."""
-    num = 1
-    for extent in extents:
-        num *= extent
-    return issue_wait(spec) + _beats(spec, op, num) if num else spec.issue_cycles
+def vector_cycles(spec: MachineSpec, op: Op, *extents: int, type: Type | None = None) -> int:
+    """A vector operation on memory and registers alone, from its issue to its end; `type` as the operation has it."""
+    num = math.prod(extents)
+    return issue_wait(spec) + _beats(spec, op, num, type) if num else spec.issue_cycles
 
 
-def mapped_cycles(spec: MachineSpec, op: Op, steps: int, inner: int) -> int:
+def mapped_cycles(spec: MachineSpec, op: Op, steps: int, inner: int, type: Type | None = None) -> int:
     """A mapped operation of `steps` outer steps on `inner` elements each, from its issue to its end."""
-    return issue_wait(spec) + steps * (_beats(spec, op, inner) + spec.map_step_cycles)
+    return issue_wait(spec) + steps * (_beats(spec, op, inner, type) + spec.map_step_cycles)
+
+
+def wavelets(num: int, type: Type | None = None) -> int:
+    """Wavelets that `num` elements take when an operation of `type` sends them: two f16 elements go in one."""
+    return -(-num // 2) if type == Type.F16 else num
 
 
 def loop_cycles(spec: MachineSpec, count: int, body: int) -> int:
@@ -38,12 +43,13 @@ def loop_cycles(spec: MachineSpec, count: int, body: int) -> int:
     return vector_cycles(spec, Op.MOV, 1) + count * body + control
 
 
-def _beats(spec: MachineSpec, op: Op, num: int) -> int:
+def _beats(spec: MachineSpec, op: Op, num: int, type: Type | None) -> int:
     """Cycles of the beats on `num` elements."""
+    f16 = type == Type.F16
     lanes, cycles = {
-        OpClass.MOVE: (spec.move_lanes, spec.move_cycles),
-        OpClass.ADD: (spec.add_lanes, spec.add_cycles),
-        OpClass.FMA: (spec.fma_lanes, spec.fma_cycles),
+        OpClass.MOVE: (spec.move_f16_lanes, spec.move_f16_cycles) if f16 else (spec.move_lanes, spec.move_cycles),
+        OpClass.ADD: (spec.add_f16_lanes, spec.add_f16_cycles) if f16 else (spec.add_lanes, spec.add_cycles),
+        OpClass.FMA: (spec.fma_f16_lanes, spec.fma_f16_cycles) if f16 else (spec.fma_lanes, spec.fma_cycles),
         OpClass.SPECIAL: (1, spec.special_cycles),
     }[OP_CLASS[op]]
     return -(-num // lanes) * cycles

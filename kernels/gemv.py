@@ -9,35 +9,37 @@ from __future__ import annotations
 import numpy as np
 
 from wse.builder import Pes, ProgramBuilder
-from wse.isa import Op
+from wse.isa import Op, Type
 from wse.kernels.allreduce import SENDER, allreduce, allreduce_cycles, join
-from wse.kernels.cost import mapped_cycles, pass_cycles, vector_cycles
+from wse.kernels.cost import mapped_cycles, pass_cycles, vector_cycles, wavelets
 from wse.kernels.line import Line, wire
 from wse.kernels.reduce import Algorithm
 from wse.operands import View
 from wse.spec import MachineSpec
 
 
-def gemv(program: ProgramBuilder, line: Line, y: View, tile: View, x: View, algorithm: Algorithm | None = None) -> None:
-    """y = sum over each line of tile^T x, on all PEs of the line: tile (k, m), x (k,), y (m,). `algorithm` as in `allreduce`."""
-    multiply(program.pes(line.rect), y, tile, x)
-    allreduce(program, line, y, algorithm=algorithm)
+def gemv(
+    program: ProgramBuilder, line: Line, y: View, tile: View, x: View, algorithm: Algorithm | None = None, type: Type | None = None
+) -> None:
+    """y = sum over each line of tile^T x, on all PEs of the line: tile (k, m), x (k,), y (m,). `algorithm`, `type` as in `allreduce`."""
+    multiply(program.pes(line.rect), y, tile, x, type)
+    allreduce(program, line, y, algorithm=algorithm, type=type)
 
 
-def multiply(pe: Pes, y: View, tile: View, x: View) -> None:
+def multiply(pe: Pes, y: View, tile: View, x: View, type: Type | None = None) -> None:
     """y = tile^T x on each PE alone: one multiply-accumulate of length m for each of the k inputs."""
-    pe.mov(y, 0.0)
-    pe.fmac(y, tile, x[:, None], mapped=True)
+    pe.mov(y, 0.0, type=type)
+    pe.fmac(y, tile, x[:, None], mapped=True, type=type)
 
 
-def multiply_cycles(spec: MachineSpec, k: int, m: int) -> int:
+def multiply_cycles(spec: MachineSpec, k: int, m: int, type: Type | None = None) -> int:
     """Predicted cycles of `multiply`, exact: clear y, then k outer steps of ceil(m / lanes) beats and the map step."""
-    return vector_cycles(spec, Op.MOV, m) + mapped_cycles(spec, Op.FMAC, k, m)
+    return vector_cycles(spec, Op.MOV, m, type=type) + mapped_cycles(spec, Op.FMAC, k, m, type)
 
 
-def gemv_cycles(spec: MachineSpec, algorithm: Algorithm, length: int, k: int, m: int) -> int:
+def gemv_cycles(spec: MachineSpec, algorithm: Algorithm, length: int, k: int, m: int, type: Type | None = None) -> int:
     """Predicted cycles of `gemv` with tiles (k, m) along lines of `length`."""
-    return multiply_cycles(spec, k, m) + allreduce_cycles(spec, algorithm, length, m)
+    return multiply_cycles(spec, k, m, type) + allreduce_cycles(spec, algorithm, length, wavelets(m, type))
 
 
 def gemv_streamed(program: ProgramBuilder, line: Line, y: View, tile: View, x: View, root: int = 0) -> None:

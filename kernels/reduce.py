@@ -15,24 +15,25 @@ import numpy as np
 
 from wse.builder import ProgramBuilder
 from wse.errors import ProgramError, nearest
-from wse.isa import Op
+from wse.isa import Op, Type
 from wse.kernels.algorithm import CHAIN, Algorithm, Method
 from wse.kernels.chains import CHAINS, chain_root
-from wse.kernels.cost import issue_wait, pass_cycles
+from wse.kernels.cost import issue_wait, pass_cycles, wavelets
 from wse.kernels.line import Line, wire
 from wse.operands import View
 from wse.spec import MachineSpec
 
 
 def reduce(
-    program: ProgramBuilder, line: Line, value: View, op: Op = Op.ADD, shape: Any = None, algorithm: Algorithm = CHAIN
-) -> int:
+    program: ProgramBuilder, line: Line, value: View, op: Op = Op.ADD, shape: Any = None, algorithm: Algorithm = CHAIN,
+    type: Type | None = None,
+) -> int:  # fmt: skip
     """Combine `value` of all PEs of each line into `value` at one of them, whose index is returned (`root_of`).
 
-    The others keep, or lose to partial sums, what they had. `shape` may be dynamic if it is alike along a line. Raises
-    `ProgramError` for an unknown algorithm or when the colors do not suffice.
+    The others keep, or lose to partial sums, what they had. `shape` may be dynamic if it is alike along a line; `type` F16 computes in f16
+    and packs two elements in a wavelet. Raises `ProgramError` for an unknown algorithm or when the colors do not suffice.
     """
-    method_of(algorithm).emit(program, line, value, op, shape, algorithm)
+    method_of(algorithm).emit(program, line, value, op, {"shape": shape, "type": type}, algorithm)
     return root_of(algorithm, line.length)
 
 
@@ -61,9 +62,9 @@ def reduce_reference(values: np.ndarray, op: Op = Op.ADD) -> np.ndarray:
     return {Op.ADD: np.add, Op.MAX: np.maximum, Op.MIN: np.minimum}[op].reduce(values.astype(np.float64), axis=0)
 
 
-def num_wavelets(value: View) -> int:
-    """Wavelets that `value` is when sent whole; extents in registers count as 1."""
-    return math.prod(extent for extent in value.shape if isinstance(extent, int))
+def num_wavelets(value: View, type: Type | None = None) -> int:
+    """Wavelets that `value` is when sent whole by an operation of `type`; extents in registers count as 1."""
+    return wavelets(math.prod(extent for extent in value.shape if isinstance(extent, int)), type)
 
 
 def method_of(algorithm: Algorithm) -> Method:
@@ -76,14 +77,14 @@ def method_of(algorithm: Algorithm) -> Method:
 # --- star -------------------------------------------------------------------------------------------------------
 
 
-def _star(program: ProgramBuilder, line: Line, value: View, op: Op, shape: Any, algorithm: Algorithm) -> None:
+def _star(program: ProgramBuilder, line: Line, value: View, op: Op, how: dict[str, Any], algorithm: Algorithm) -> None:
     """A color for each sender: fixed routes cannot merge. The root takes them in order, so that the sum never depends on time."""
     root = program.pes(line.at(0))
     for source, _ in _star_links(line.length, algorithm):
         color = wire(program, line.path(source, 0), line.colors)
         pe = program.pes(line.at(source))
-        pe.mov(pe.send(color), value, shape=shape)
-        root.vector(op, value, root.recv(color), value, shape=shape)
+        pe.mov(pe.send(color), value, **how)
+        root.vector(op, value, root.recv(color), value, **how)
 
 
 def _star_links(length: int, algorithm: Algorithm) -> list[tuple[int, int]]:
@@ -104,7 +105,7 @@ def _star_cycles(spec: MachineSpec, algorithm: Algorithm, length: int, num: int)
 # --- binary tree ------------------------------------------------------------------------------------------------
 
 
-def _tree(program: ProgramBuilder, line: Line, value: View, op: Op, shape: Any, algorithm: Algorithm) -> None:
+def _tree(program: ProgramBuilder, line: Line, value: View, op: Op, how: dict[str, Any], algorithm: Algorithm) -> None:
     """Level s: odd multiples of 2^s send to the PE 2^s below, each level on a color of its own.
 
     A PE adds what its children send, in order of distance, and passes on the sum with the last of them as it comes.
@@ -117,14 +118,14 @@ def _tree(program: ProgramBuilder, line: Line, value: View, op: Op, shape: Any, 
         pe = program.pes(line.at(i))
         levels = _children(line.length, i)
         for s in levels[: -1 if i else None]:
-            pe.vector(op, value, pe.recv(colors[s]), value, shape=shape)
+            pe.vector(op, value, pe.recv(colors[s]), value, **how)
         if not i:
             continue
         out = pe.send(colors[(i & -i).bit_length() - 1])
         if levels:
-            pe.vector(op, out, pe.recv(colors[levels[-1]]), value, shape=shape)
+            pe.vector(op, out, pe.recv(colors[levels[-1]]), value, **how)
         else:
-            pe.mov(out, value, shape=shape)
+            pe.mov(out, value, **how)
 
 
 def _children(length: int, i: int) -> list[int]:
