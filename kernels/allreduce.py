@@ -15,14 +15,13 @@ from wse.errors import ProgramError
 from wse.isa import Op, Type
 from wse.kernels.broadcast import broadcast, broadcast_cycles, broadcast_hops, broadcast_rect, broadcast_rect_cycles, broadcast_rect_hops
 from wse.kernels.cost import issue_wait, pass_cycles
-from wse.kernels.line import Line, ring_wires
+from wse.kernels.line import SENDER, Line, join, ring_wires
 from wse.kernels.reduce import CHAIN, Algorithm, num_wavelets, reduce, reduce_colors, reduce_cycles, reduce_hops, root_of
 from wse.operands import View
 from wse.program import Rect
 from wse.spec import MachineSpec
 
 RING = Algorithm("ring")
-SENDER = 1  # the microthread that sends while the main thread receives
 
 
 def allreduce(
@@ -150,11 +149,6 @@ def _ring(program: ProgramBuilder, line: Line, value: View, op: Op, shape: Any, 
             elif size:
                 pe.mov(value[first : first + size], into, type=type)
         join(pe, value, SENDER)
-
-
-def join(pe: Any, value: View, thread: int) -> None:
-    """Wait until a microthread is free: an operation of no elements on it, which issues when it can."""
-    pe.mov(value.strided((0,), (1,)), 0.0, thread=thread)
 
 
 def _ring_cycles(spec: MachineSpec, length: int, num: int) -> int:

@@ -1,14 +1,12 @@
 """Broadcast: one PE's vector to all PEs of its line, or of a rectangle, by multicast in the routers.
 
-Exact on an idle machine: num + hops + 2T + 1 cycles (arXiv 2404.15888: B + P + 2T for a row and
-B + M + N - 2 + 2T + 1 for a rectangle, both with hop 1).
+Nothing is computed, every PE ends with the sender's bits. Cycles are exact on an idle machine: num + hops + 2T + 1
+(arXiv 2404.15888: B + P + 2T for a row and B + M + N - 2 + 2T + 1 for a rectangle, both with hop 1).
 """
 
 from __future__ import annotations
 
 from typing import Any
-
-import numpy as np
 
 from wse.builder import ProgramBuilder
 from wse.isa import Port, Type
@@ -81,8 +79,3 @@ def broadcast_rect_cycles(spec: MachineSpec, width: int, height: int, num: int) 
 def broadcast_rect_hops(width: int, height: int, num: int) -> int:
     """Wavelet-hops of `broadcast_rect`: every link of a spanning tree once."""
     return (width * height - 1) * num
-
-
-def broadcast_reference(values: np.ndarray, root: int = 0) -> np.ndarray:
-    """What `broadcast` leaves: `values` (length, num) before, the same shape after; exact, nothing is computed."""
-    return np.broadcast_to(values[root], values.shape)

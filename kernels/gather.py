@@ -6,15 +6,12 @@ exact on an idle machine. Views: `segment` (n,) on every PE, `whole` (P, n), of 
 
 from __future__ import annotations
 
-import numpy as np
-
 from wse.builder import ProgramBuilder
 from wse.errors import ProgramError
 from wse.isa import Op
-from wse.kernels.allreduce import SENDER, join
 from wse.kernels.broadcast import broadcast, broadcast_cycles, broadcast_hops
 from wse.kernels.cost import issue_wait, pass_cycles, vector_cycles
-from wse.kernels.line import Line, ring_wires, stage_wires
+from wse.kernels.line import SENDER, Line, join, ring_wires, stage_wires
 from wse.operands import View
 from wse.spec import MachineSpec
 
@@ -127,11 +124,6 @@ def allgather_hops(length: int, n: int, ring: bool = False) -> int:
     if ring:
         return n * (length - 1) * 2 * (length - 1)
     return gather_hops(length, n) + broadcast_hops(length, n * length)
-
-
-def gather_reference(segments: np.ndarray) -> np.ndarray:
-    """What `gather` leaves in `whole` and `scatter` takes apart: segments (P, n) as they are."""
-    return segments
 
 
 def _sizes(program: ProgramBuilder, line: Line, segment: View, whole: View) -> tuple[int, int]:

@@ -15,7 +15,7 @@ from wse.builder import Pes, ProgramBuilder
 from wse.errors import ProgramError
 from wse.isa import Op, Type
 from wse.kernels.cost import issue_wait, pass_cycles, vector_cycles
-from wse.kernels.line import Line, ring_wires, stage_wires
+from wse.kernels.line import Line, join, ring_wires, stage_wires
 from wse.kernels.product import MAPPED, Product, join_tiles
 from wse.machine import Machine
 from wse.operands import Reg, View
@@ -184,11 +184,10 @@ class _Shift:
             pe.mov(self.tiles[0].shifted(self.following), pe.recv(colors[ring[j - 1]]), thread=self.threads[1])
 
     def finish(self) -> None:
-        """Wait for the end of a shift and change buffers: an operation of no elements issues when its thread is free."""
+        """Wait for the end of a shift and change buffers."""
         pe: Pes = self.program.pes(self.line.rect)
         if self.line.length > 1:
-            for thread in self.threads:
-                pe.mov(self.tiles[0].strided((0,), (1,)), 0.0, thread=thread)
+            join(pe, self.tiles[0], *self.threads)
             for offset in (self.now, self.following):
                 pe.sub(offset, self.tiles.strides[0], offset)
 

@@ -10,9 +10,9 @@ import numpy as np
 
 from wse.builder import Pes, ProgramBuilder
 from wse.isa import Op, Type
-from wse.kernels.allreduce import SENDER, allreduce, allreduce_cycles, join
+from wse.kernels.allreduce import allreduce, allreduce_cycles
 from wse.kernels.cost import mapped_cycles, pass_cycles, vector_cycles, wavelets
-from wse.kernels.line import Line, wire
+from wse.kernels.line import SENDER, Line, join, wire
 from wse.kernels.reduce import Algorithm
 from wse.operands import View
 from wse.spec import MachineSpec
@@ -65,9 +65,9 @@ def gemv_streamed(program: ProgramBuilder, line: Line, y: View, tile: View, x: V
 
 
 def gemv_streamed_cycles(spec: MachineSpec, length: int, k: int, m: int, root: int = 0) -> int:
-    """Predicted cycles of `gemv_streamed` along lines of `length`: the farthest PE multiplies once x reaches it.
+    """Predicted cycles of `gemv_streamed` along lines of `length`: the farthest PE multiplies as x reaches it.
 
-    An estimate of the sender's share: its beats fall into the map steps of the root's multiply, or lengthen it by one each.
+    Exact while that is the last to end. The root may end later, by at most a beat for each element it sends between its own.
     """
     if length == 1:
         return multiply_cycles(spec, k, m)

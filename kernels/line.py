@@ -10,11 +10,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from wse.builder import ProgramBuilder
+from wse.builder import Pes, ProgramBuilder
 from wse.errors import ProgramError
 from wse.isa import Port
 from wse.link import Route
+from wse.operands import View
 from wse.program import Rect
+
+SENDER = 1  # the microthread that sends while the main thread receives or computes
 
 
 class Hop(NamedTuple):
@@ -109,6 +112,12 @@ def ring_wires(program: ProgramBuilder, line: Line, order: Sequence[int]) -> dic
     """The color in which each PE sends to the next of a ring that visits the line's indices in `order`, by index of the sender."""
     pairs = zip(order, [*order[1:], order[0]], strict=True)
     return {a: wire(program, line.path(a, b), line.colors) for a, b in pairs} if len(order) > 1 else {}
+
+
+def join(pe: Pes, view: View, *threads: int) -> None:
+    """Wait until microthreads are free: on each an operation of no elements of `view`, which issues when it can."""
+    for thread in threads:
+        pe.mov(view.strided((0,), (1,)), 0.0, thread=thread)
 
 
 def _is_free(program: ProgramBuilder, color: int, hop: Hop) -> bool:
