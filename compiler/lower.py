@@ -11,21 +11,23 @@ from collections.abc import Callable
 import numpy as np
 
 from wse.builder import Pes, ProgramBuilder
-from wse.compiler.cost import Part, ceil_div
+from wse.compiler.cost import Part, Shape, ceil_div
 from wse.compiler.model import Model, ModelConfig
 from wse.compiler.partition import Block
-from wse.compiler.passing import GATHER_COLORS, pass_on, take_in
+from wse.compiler.passing import BLOCK_COLORS, pass_on, take_in
 from wse.compiler.place import Placement
 from wse.compiler.route import Net
 from wse.isa import Op, Port, Type
-from wse.kernels.collectives import Line, best_root, reduce, route_line
-from wse.kernels.transformer import append_cache, attend, gemv, rmsnorm, rope, swiglu
+from wse.kernels.gemv import gemv, multiply
+from wse.kernels.line import Line, wire
+from wse.kernels.reduce import reduce, root_of
+from wse.kernels.rmsnorm import rmsnorm
+from wse.kernels.transformer import append_cache, attend, rope, swiglu
 from wse.link import Label
 from wse.operands import Reg, View
 from wse.program import Program, Rect
 from wse.spec import MachineSpec
 
-Y_COLORS, X_COLORS, HEAD_COLORS = (0, 1, 2), (3, 4, 5), (6, 7, 8)  # more are in passing.py and route.py
 TOKENS_IN, RESULTS_OUT = "embedding", "result"
 
 
@@ -66,10 +68,8 @@ class _Block:
         self.exit, self.out = out.exits[0], out.lanes[0].color  # of the final block, which has one of each
         self.rows = segments(config.dim, rect.height)  # of the residual stream
         self.slots = ceil_div(context, rect.height)
-        spec = program.spec
-        self.y_line = Line(rect, "y", best_root(spec, rect.height, len(self.rows[0])), Y_COLORS[:2], Y_COLORS[2])
-        self.x_line = Line(rect, "x", best_root(spec, rect.width, len(self.rows[0])), X_COLORS[:2], X_COLORS[2])
-        route_line(program, self.y_line)
+        self.sums = Shape(config, block.part, rect.width, rect.height, block.slices, context).sums(program.spec)
+        self.y_line, self.x_line = Line(rect, "y", BLOCK_COLORS), Line(rect, "x", BLOCK_COLORS)
         self.pe: Pes = program.pes(rect)
 
     # --- layers -----------------------------------------------------------------------------------------------
@@ -79,7 +79,6 @@ class _Block:
         pe, program, part = self.pe, self.program, self.block.part
         prefix = f"layers.{self.block.layer}."
         weights = {name.removeprefix(prefix): array for name, array in self.model.weights.items() if name.startswith(prefix)}
-        route_line(program, self.x_line)
         x = pe.zeros("x", len(self.rows[0]))
         normed, delta, scale = pe.zeros("normed", x.shape), pe.zeros("delta", x.shape), pe.zeros("scale", 1)
         pos = program.reg(Type.I32)
@@ -103,12 +102,8 @@ class _Block:
         """Allocate what attention needs; the function returned writes its code, once."""
         config, pe, program, g = self.config, self.pe, self.program, self.block.slices
         group, part = config.n_heads // config.n_kv_heads, config.head_size // g
-        head_lines = []
-        if g > 1:
-            groups = (self.rect.column(kv * g, g) for kv in range(config.n_kv_heads))
-            head_lines = [Line(columns, "x", g // 2, HEAD_COLORS[:2], HEAD_COLORS[2]) for columns in groups]
-        for line in head_lines:
-            route_line(program, line)
+        sums = self.sums
+        head_lines = [self.x_line.part(kv * g, g) for kv in range(config.n_kv_heads)] if g > 1 else []
         q_of, k_of = head_columns(config.n_kv_heads, group, config.head_size, g)
         norm = self._norm("attn_norm", w["attn_norm"])
         qkv = pe.zeros("qkv", (group + 2) * part)
@@ -128,13 +123,13 @@ class _Block:
         pe.mov(row, row_of)
 
         def write() -> None:
-            rmsnorm(program, self.y_line, normed, x, norm, scale, config.dim, config.norm_eps)
-            gemv(program, self.y_line, qkv, wqkv, normed)
+            rmsnorm(program, self.y_line, normed, x, norm, scale, config.dim, config.norm_eps, sums.y)
+            gemv(program, self.y_line, qkv, wqkv, normed, sums.y)
             rope(pe, qkv[: (group + 1) * part].reshape(group + 1, part), freq, angles, pos)
             append_cache(pe, keys, values, qkv[-2 * part : -part], qkv[-part:], row, pos, self.rect.height, num)
             q = qkv[: group * part].reshape(group, part)
-            attend(program, self.y_line, head_lines, q, keys, values, scores, top, out, num, config.head_size**-0.5)
-            gemv(program, self.x_line, delta, wo, out[: group * part])
+            attend(program, self.y_line, head_lines, q, keys, values, scores, top, out, num, config.head_size**-0.5, sums.y, sums.heads)
+            gemv(program, self.x_line, delta, wo, out[: group * part], sums.x)
             pe.add(x, x, delta)
             program.release(row, num)
 
@@ -142,7 +137,7 @@ class _Block:
 
     def _feed_forward(self, w: dict[str, np.ndarray], x: View, normed: View, delta: View, scale: View) -> Callable[[], None]:
         """Allocate what the feed-forward half needs; the function returned writes its code, once."""
-        config, pe, program = self.config, self.pe, self.program
+        config, pe, program, sums = self.config, self.pe, self.program, self.sums
         hidden = segments(config.hidden_dim, self.rect.width)
         norm = self._norm("ffn_norm", w["ffn_norm"])
         w_gate_up = self._gate_up(w["w_gate"], w["w_up"], hidden)
@@ -151,10 +146,10 @@ class _Block:
         act = pe.zeros("act", len(hidden[0]))
 
         def write() -> None:
-            rmsnorm(program, self.y_line, normed, x, norm, scale, config.dim, config.norm_eps)
-            gemv(program, self.y_line, gate_up.reshape(2 * len(hidden[0])), w_gate_up, normed)
+            rmsnorm(program, self.y_line, normed, x, norm, scale, config.dim, config.norm_eps, sums.y)
+            gemv(program, self.y_line, gate_up.reshape(2 * len(hidden[0])), w_gate_up, normed, sums.y)
             swiglu(pe, gate_up, act)
-            gemv(program, self.x_line, delta, w_down, act)
+            gemv(program, self.x_line, delta, w_down, act, sums.x)
             pe.add(x, x, delta)
 
         return write
@@ -171,10 +166,9 @@ class _Block:
         best, index, other, other_index = (program.reg(t) for t in (Type.F32, Type.I32, Type.F32, Type.I32))
         pe.place(again)
         take_in(program, self.rect, self.rows, self.into, x)
-        rmsnorm(program, self.y_line, normed, x, norm, scale, config.dim, config.norm_eps)
-        gemv(program, self.y_line, logits, tiles, normed, combine=False)
-        reduce(program, self.y_line, logits)
-        root = self.rect.row(self.y_line.root)
+        rmsnorm(program, self.y_line, normed, x, norm, scale, config.dim, config.norm_eps, self.sums.y)
+        multiply(pe, logits, tiles, normed)
+        root = self.rect.row(reduce(program, self.y_line, logits, algorithm=self.sums.y))
         if head == "greedy":
             self._argmax(root, vocab, logits, best, index, other, other_index)
         else:
@@ -188,16 +182,14 @@ class _Block:
         """Each PE of the root row finds its best logit; the row passes the best so far along to the exit, lowest index on ties."""
         eastward = self.exit[0] != self.rect.x or root.width == 1
         order = list(range(root.width)) if eastward else list(range(root.width))[::-1]
-        forward, back = (Port.EAST, Port.WEST) if eastward else (Port.WEST, Port.EAST)
+        into = 0
         for step, c in enumerate(order):
             here = self.program.pes(root.column(c))
             here.mov(best, -np.inf)
             here.argmax(best, logits[: len(vocab[c])], int(vocab[c][0]))
             if step:
-                color = GATHER_COLORS[(step - 1) % 2]
-                self.program.route(root.column(c), color, back, [Port.RAMP])
-                here.mov(other, here.recv(color))
-                here.mov(other_index, here.recv(color))
+                here.mov(other, here.recv(into))
+                here.mov(other_index, here.recv(into))
                 keep = self.program.label("keep")
                 # coming from lower indices the other wins ties, coming from higher ones it loses them
                 here.branch(Op.BLT if eastward else Op.BGE, *((other, best) if eastward else (best, other)), keep)
@@ -205,56 +197,44 @@ class _Block:
                 here.mov(index, other_index)
                 here.place(keep)
             if step < root.width - 1:
-                color = GATHER_COLORS[step % 2]
-                self.program.route(root.column(c), color, Port.RAMP, [forward])
-                here.mov(here.send(color), best)
-                here.mov(here.send(color), index)
-        column = root.column(order[-1])
-        self._up_to_exit(column, index, 1)
+                into = wire(self.program, Line(root, "x").path(c, order[step + 1]), BLOCK_COLORS)
+                here.mov(here.send(into), best)
+                here.mov(here.send(into), index)
+        up = self._wire_to_exit(root.y)
+        last = self.program.pes(root.column(order[-1]))
+        last.mov(last.send(up), index)
+        self._relay(up, 1)
 
     def _stream_row(self, root: Rect, counts: list[int], logits: View) -> None:
         """All logits of the root row, in order, along the row to the exit's column and out."""
         eastward = self.exit[0] != self.rect.x or root.width == 1
-        forward, back = (Port.EAST, Port.WEST) if eastward else (Port.WEST, Port.EAST)
         order = list(range(root.width)) if eastward else list(range(root.width))[::-1]
-        passed = 0
+        passed, into = 0, 0
         for step, c in enumerate(order):
             here = self.program.pes(root.column(c))
             last = step == root.width - 1
-            up = X_COLORS[0] if root.y != self.exit[1] else self.out
-            out = up if last else GATHER_COLORS[step % 2]
-            if not last:
-                self.program.route(root.column(c), out, Port.RAMP, [forward])
-            own = lambda here=here, out=out, c=c: here.mov(here.send(out), logits[: counts[c]])  # noqa: E731
-            if not eastward:
-                own()  # the host puts segments that come last first back in order
+            out = self._wire_to_exit(root.y) if last else wire(self.program, Line(root, "x").path(c, order[step + 1]), BLOCK_COLORS)
+            if not eastward:  # the host puts segments that come last first back in order
+                here.mov(here.send(out), logits[: counts[c]])
             if step:
-                color = GATHER_COLORS[(step - 1) % 2]
-                self.program.route(root.column(c), color, back, [Port.RAMP])
-                here.mov(here.send(out), here.recv(color), shape=passed)
+                here.mov(here.send(out), here.recv(into), shape=passed)
             if eastward:
-                own()
+                here.mov(here.send(out), logits[: counts[c]])
             passed += counts[c]
-        self._lift(root.column(order[-1]), passed)
+            into = out
+        self._relay(into, passed)
 
-    def _up_to_exit(self, column: Rect, value: Reg, num: int) -> None:
-        """Send a register from a PE of the exit's column to the exit and on."""
-        here = self.program.pes(column)
-        here.mov(here.send(self.out if column.y == self.exit[1] else X_COLORS[0]), value)
-        self._lift(column, num)
+    def _wire_to_exit(self, y: int) -> int:
+        """The color in which the PE of the exit's column in mesh row y sends to the exit, or out when it is the exit."""
+        column = Line(Rect(self.exit[0], self.rect.y, 1, self.rect.height), "y")
+        start, end = y - self.rect.y, self.exit[1] - self.rect.y
+        return self.out if start == end else wire(self.program, column.path(start, end), BLOCK_COLORS)
 
-    def _lift(self, column: Rect, num: int) -> None:
-        """From `column` (one PE) straight up to the exit PE, which passes `num` wavelets on to the next net."""
-        if column.y == self.exit[1]:
-            return
-        self.program.route(column, X_COLORS[0], Port.RAMP, [Port.NORTH])
-        between = column.y - self.exit[1] - 1
-        if between:
-            self.program.route(Rect(column.x, self.exit[1] + 1, 1, between), X_COLORS[0], Port.SOUTH, [Port.NORTH])
-        exit_rect = Rect(*self.exit, 1, 1)
-        self.program.route(exit_rect, X_COLORS[0], Port.SOUTH, [Port.RAMP])
-        top = self.program.pes(exit_rect)
-        top.mov(top.send(self.out), top.recv(X_COLORS[0]), shape=num)
+    def _relay(self, color: int, num: int) -> None:
+        """The exit PE passes `num` wavelets that come to it in `color` on to the next net."""
+        if color != self.out:
+            top = self.program.pes(Rect(*self.exit, 1, 1))
+            top.mov(top.send(self.out), top.recv(color), shape=num)
 
     # --- data and moving vectors --------------------------------------------------------------------------------
 
@@ -293,7 +273,7 @@ def segments(total: int, parts: int) -> list[np.ndarray]:
 
 def logits_row(spec: MachineSpec, config: ModelConfig, block: Block) -> int:
     """The row of the final block on which the logits are summed."""
-    return best_root(spec, block.height, len(segments(config.dim, block.height)[0]))
+    return root_of(Shape(config, block.part, block.width, block.height, block.slices, 1).sums(spec).y, block.height)
 
 
 def _index(parts: list[np.ndarray]) -> np.ndarray:

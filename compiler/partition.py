@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from wse.compiler.cost import Cost, Part, Sizes, block_cost, ceil_div
+from wse.compiler.cost import Cost, Part, Shape, block_cost
 from wse.compiler.graph import Graph, Op
 from wse.compiler.model import ModelConfig
 from wse.errors import ConfigError, DoesNotFitError
@@ -106,7 +106,11 @@ class Partitioner:
     def cost(self, block: Block, position: int | None = None) -> Cost:
         """Predicted cost of a token in the block, by default in the middle of the context."""
         position = self.context // 2 if position is None else position
-        return block_cost(self.config, self.spec, block.part, block.width, block.height, block.slices, self.context, position)
+        return block_cost(self.spec, self.shape(block), position)
+
+    def shape(self, block: Block) -> Shape:
+        """A block's shape with all that its sizes follow from."""
+        return Shape(self.config, block.part, block.width, block.height, block.slices, self.context)
 
     def _shapes(self, part: Part, max_width: int, max_height: int) -> tuple[Block, ...]:
         """The shapes within a size; empty when there are none. Raises `DoesNotFitError` if the whole machine is too small."""
@@ -155,16 +159,16 @@ class Partitioner:
 
     def _bytes(self, part: Part, width: int, height: int, slices: int) -> int:
         """Data bytes of the fullest PE; the linker has the last word."""
-        s, weight = Sizes.of(self.config, width, height, slices), {"f16": 2, "f32": 4}[self.dtype]
+        s, weight = Shape(self.config, part, width, height, slices, self.context), {"f16": 2, "f32": 4}[self.dtype]
         if part is Part.FINAL:
             return weight * s.x * s.vocab + 4 * (3 * s.x + s.vocab + 4) + 4 * 8
-        slots, q, qkv = ceil_div(self.context, height), s.group * s.part, (s.group + 2) * s.part
         matrices = num_floats = 0
-        if part is not Part.FEED_FORWARD:
+        if s.has_attention:
+            q, qkv = s.group * s.head_part, (s.group + 2) * s.head_part
             matrices += s.x * qkv + q * s.x
-            num_floats += qkv + 2 * s.part * slots + (3 + 2 * (s.group + 1)) * s.part // 2 + s.group * slots + 2 * s.group + q
-            num_floats += s.part // 2
-        if part is not Part.ATTENTION:
+            num_floats += qkv + 2 * s.head_part * s.slots + (3 + 2 * (s.group + 1)) * s.head_part // 2 + s.group * s.slots + 2 * s.group + q
+            num_floats += s.head_part // 2
+        if s.has_feed_forward:
             matrices += 3 * s.hidden * s.x
             num_floats += 3 * s.hidden
         norms = 2 if part is Part.LAYER else 1

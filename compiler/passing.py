@@ -13,13 +13,13 @@ import numpy as np
 
 from wse.builder import Pes, ProgramBuilder
 from wse.compiler.nets import ASIDE, STACKED, TRUNK
-from wse.compiler.route import Net
-from wse.isa import Port
+from wse.compiler.route import FIRST_NET_COLOR, Net
+from wse.kernels.broadcast import broadcast
+from wse.kernels.line import Line, wire
 from wse.operands import View
 from wse.program import Rect
 
-GATHER_COLORS = (9, 10)  # along the exit's column, neighbouring stages in turn
-SPREAD_COLOR = 11  # along a row, from the PE at which its segment arrives; the nets' own colors follow
+BLOCK_COLORS = range(FIRST_NET_COLOR)  # those that the inside of a block may use
 
 
 def take_in(program: ProgramBuilder, rect: Rect, rows: list[np.ndarray], net: Net, x: View) -> None:
@@ -64,42 +64,26 @@ def _pick_out(program: ProgramBuilder, here: Pes, rows: list[np.ndarray], r: int
 
 def _spread(program: ProgramBuilder, rows: Rect, entry_x: int, value: View) -> None:
     """Copy `value` of the PE of each row that is in column `entry_x` to the whole row."""
-    west, east = entry_x - rows.x, rows.x + rows.width - 1 - entry_x
-    if not west and not east:
-        return
-    source = program.pes(rows.column(west))
-    program.route(source.rect, SPREAD_COLOR, Port.RAMP, [port for port, n in ((Port.WEST, west), (Port.EAST, east)) if n])
-    source.mov(source.send(SPREAD_COLOR), value)
-    for start, n, back, onward, last in ((0, west, Port.EAST, Port.WEST, 0), (west + 1, east, Port.WEST, Port.EAST, rows.width - 1)):
-        if n:
-            pe = program.pes(rows.column(start, n))
-            pe.mov(value, pe.recv(SPREAD_COLOR))
-            program.route(rows.column(last), SPREAD_COLOR, back, [Port.RAMP])
-        if n > 1:
-            program.route(rows.column(start + (last == 0), n - 1), SPREAD_COLOR, back, [onward, Port.RAMP])
+    if rows.width > 1:
+        broadcast(program, Line(rows, "x", BLOCK_COLORS), value, entry_x - rows.x)
 
 
 def _gather(program: ProgramBuilder, rect: Rect, rows: list[np.ndarray], net: Net, x: View) -> None:
     """The exit's column passes its rows' segments towards the exit, its top or its bottom, in order, and on."""
     exit_x, exit_y = net.exits[0]
-    upward = exit_y == rect.y
-    toward, back = (Port.NORTH, Port.SOUTH) if upward else (Port.SOUTH, Port.NORTH)
-    passed = 0
-    for step, r in enumerate(range(rect.height - 1, -1, -1) if upward else range(rect.height)):
-        here = Rect(exit_x, rect.y + r, 1, 1)
-        pe, n, last = program.pes(here), len(rows[r]), step == rect.height - 1
-        out, behind = net.lanes[0].color if last else GATHER_COLORS[step % 2], GATHER_COLORS[(step - 1) % 2]
-        if not last:
-            program.route(here, out, Port.RAMP, [toward])
+    column, upward = Line(Rect(exit_x, rect.y, 1, rect.height), "y"), exit_y == rect.y
+    toward = -1 if upward else 1
+    passed = behind = 0
+    for r in reversed(range(rect.height)) if upward else range(rect.height):
+        pe, n, last = program.pes(column.at(r)), len(rows[r]), rect.y + r == exit_y
+        out = net.lanes[0].color if last else wire(program, column.path(r, r + toward), BLOCK_COLORS)
         if upward and n:
             pe.mov(pe.send(out), x[:n])
-        if step:
-            program.route(here, behind, back, [Port.RAMP])
         if passed:
             pe.mov(pe.send(out), pe.recv(behind), shape=passed)
         if not upward and n:
             pe.mov(pe.send(out), x[:n])
-        passed += n
+        passed, behind = passed + n, out
 
 
 def _runs(keys: list[Any]) -> Iterator[tuple[Any, range]]:

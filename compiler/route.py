@@ -23,7 +23,7 @@ from wse.errors import DoesNotFitError
 from wse.isa import OPPOSITE, PORT_STEP, Port
 from wse.program import Rect
 
-FIRST_NET_COLOR = 12  # those below belong to the insides of blocks
+FIRST_NET_COLOR = 16  # those below belong to the insides of blocks: 5 along each axis, 3 for heads, 2 to gather, 1 to spread
 ROUNDS = 12  # of negotiation
 SHARED_LINK_COST = 2  # of a link another net uses, beside 1 for the link itself: a detour of two links avoids one shared one
 FULL_ROUTER_COST = 8  # per round, of a router with more nets than colors

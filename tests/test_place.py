@@ -15,7 +15,7 @@ from wse.compiler.partition import Partitioner
 from wse.compiler.place import Placement, read_placement
 from wse.compiler.placers import PLACERS, Search, find_placement
 from wse.compiler.placers.problem import Problem, make_problem
-from wse.compiler.route import report_routes, route
+from wse.compiler.route import FIRST_NET_COLOR, report_routes, route
 from wse.errors import ConfigError, DoesNotFitError, WseError
 from wse.program import Rect
 
@@ -62,7 +62,7 @@ def check_routes(placement: Placement, dim: int) -> None:
     for net in nets:
         assert all(pe in {pe for lane in net.lanes for pe in lane.hops} for pe in (*net.exits, *net.entries))
         for lane in net.lanes:
-            assert 12 <= lane.color < SPEC.num_colors
+            assert FIRST_NET_COLOR <= lane.color < SPEC.num_colors
             for pe, hop in lane.hops.items():
                 assert taken.setdefault((pe, lane.color), id(lane)) == id(lane), "two lanes of one color meet"
                 assert hop[1]
@@ -83,7 +83,7 @@ def test_a_model_of_135_million_parameters_is_placed_and_routed_within_5_per_cen
     nets = route(placement, config.dim, SPEC.num_colors)
     assert time.perf_counter() - started <= 60
     assert placement.about["gap_frac"] <= 0.05
-    assert max(report_routes(nets).routers_by_colors) <= SPEC.num_colors - 12
+    assert max(report_routes(nets).routers_by_colors) <= SPEC.num_colors - FIRST_NET_COLOR
     snake = find_placement(problem, "snake", Search())
     assert problem.cost(placement).hops < problem.cost(snake).hops
 

@@ -66,7 +66,7 @@ IN_THE_WAY = Placement(24, 11, (Rect(1, 5, 2, 1), Rect(18, 5, 2, 1), Rect(9, 5, 
 """a -> b runs straight through c, whose results run straight through b: three colors, or two with detours."""
 
 
-@pytest.mark.parametrize(("num_net_colors", "detour"), [(12, 2), (3, 2), (2, 6)])
+@pytest.mark.parametrize(("num_net_colors", "detour"), [(8, 2), (3, 2), (2, 6)])
 def test_nets_make_detours_where_colors_are_short(num_net_colors, detour):
     nets = route(IN_THE_WAY, 8, FIRST_NET_COLOR + num_net_colors)
     check(nets, IN_THE_WAY)

@@ -46,7 +46,7 @@ def placements():
 
     problem = small_problem((20, 20), "half")
     placement = find_placement(problem, "anneal", Search(seed=5, starts=2, moves=400))
-    return placement.dump(), [net.dump() for net in route(placement, problem.dim, 14)]
+    return placement.dump(), [net.dump() for net in route(placement, problem.dim, 18)]
 
 
 def output_of(function, **environment):

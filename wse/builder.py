@@ -71,6 +71,15 @@ class ProgramBuilder:
         """On every PE of `rect`, wavelets of `color` come in from `rx` and go out through all of `tx` at once."""
         self._route(rect, color, Route((self._position(rect, color, rx, tx),)))
 
+    def can_route(self, rect: Rect, color: int, rx: Port, tx: Iterable[Port]) -> bool:
+        """Whether `route` would accept this: the color is free on all PEs of `rect`, or already does just that."""
+        if color not in self.route_at:
+            return True
+        wanted = Route((self._position(rect, color, rx, tx),)).behaviour
+        same = [number for number, route in enumerate(self.routes) if route.behaviour == wanted]
+        there = self.route_at[color][rect.y : rect.y + rect.height, rect.x : rect.x + rect.width]
+        return bool(((there < 0) | np.isin(there, same)).all())
+
     def switch(
         self, rect: Rect, color: int, positions: Iterable[tuple[Port, Iterable[Port]]], *, ring: bool = False, pop: Pop = Pop.ALWAYS
     ) -> None:

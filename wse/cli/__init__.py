@@ -12,12 +12,13 @@ from wse.cli.build import compile_, models
 from wse.cli.compare import compare
 from wse.cli.config import config
 from wse.cli.place import place
+from wse.cli.report import report
 from wse.cli.run import run
 from wse.cli.sweep import sweep
 from wse.cli.verify import verify
 from wse.errors import EXIT_BUG, WseError
 
-COMMANDS: tuple[click.Command, ...] = (run, verify, compile_, place, compare, sweep, models, config)
+COMMANDS: tuple[click.Command, ...] = (run, report, verify, compile_, place, compare, sweep, models, config)
 
 
 def main() -> None:
