@@ -7,7 +7,7 @@ from pathlib import Path
 
 from wse.compiler.graph import Graph, build_graph
 from wse.compiler.load import load_model
-from wse.compiler.lower import lower
+from wse.compiler.lower import fitting_copies, lower
 from wse.compiler.model import Model, quantize_storage
 from wse.compiler.partition import Block, partition
 from wse.compiler.place import Placement, place, read_placement
@@ -31,6 +31,7 @@ class Compiled:
     dtype: str
     context: int
     head: str
+    kept: tuple[str, ...]  # ops of a layer whose outputs are copied for verification though their buffers are reused
 
 
 def compile_model(
@@ -42,8 +43,11 @@ def compile_model(
     mesh: tuple[int, int] | None = None,
     placement_file: Path | None = None,
     head: str = "greedy",
+    keep_outputs: bool = False,
 ) -> Compiled:
     """Run every stage. `context` defaults to the model's own, at most 256; `head` is "greedy" or "logits".
+
+    `keep_outputs`: for verification, keep copies of outputs whose buffers are reused within a token, where SRAM allows.
 
     Raises the `WseError` of the stage that refuses.
     """
@@ -59,5 +63,6 @@ def compile_model(
         placement = place(blocks, spec, mesh)
     placement.verify(blocks)
     nets = route(placement, spec.num_colors)
-    program = lower(model, spec, blocks, placement, nets, dtype, context, head)
-    return Compiled(spec, model, build_graph(model.config), blocks, placement, nets, program, dtype, context, head)
+    kept = fitting_copies(model.config, spec, blocks[0]) if keep_outputs else ()
+    program = lower(model, spec, blocks, placement, nets, dtype, context, head, kept)
+    return Compiled(spec, model, build_graph(model.config), blocks, placement, nets, program, dtype, context, head, kept)

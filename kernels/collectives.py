@@ -70,32 +70,34 @@ def reduce(program: ProgramBuilder, line: Line, value: View, op: Op = Op.ADD, sh
     Additions go from the ends inward; the root adds the lower side, then the higher. `shape` may be
     dynamic if it is alike along a line.
     """
-    for i in range(line.length):
-        if i == line.root:
-            continue
-        pe = program.pes(line.at(i))
-        behind = i - 1 if i < line.root else i + 1
-        out = pe.send(line.send_color(i))
-        if 0 <= behind < line.length:
-            pe.vector(op, out, pe.recv(line.send_color(behind)), value, shape=shape)
-        else:
-            pe.mov(out, value, shape=shape)
-    root = program.pes(line.at(line.root))
-    for behind in (line.root - 1, line.root + 1):
-        if 0 <= behind < line.length:
-            root.vector(op, value, root.recv(line.send_color(behind)), value, shape=shape)
+    with program.op("reduce"):
+        for i in range(line.length):
+            if i == line.root:
+                continue
+            pe = program.pes(line.at(i))
+            behind = i - 1 if i < line.root else i + 1
+            out = pe.send(line.send_color(i))
+            if 0 <= behind < line.length:
+                pe.vector(op, out, pe.recv(line.send_color(behind)), value, shape=shape)
+            else:
+                pe.mov(out, value, shape=shape)
+        root = program.pes(line.at(line.root))
+        for behind in (line.root - 1, line.root + 1):
+            if 0 <= behind < line.length:
+                root.vector(op, value, root.recv(line.send_color(behind)), value, shape=shape)
 
 
 def broadcast(program: ProgramBuilder, line: Line, value: View, shape: Any = None) -> None:
     """Copy `value` at the root of each line to all its PEs."""
     if line.length == 1:
         return
-    root = program.pes(line.at(line.root))
-    root.mov(root.send(line.back), value, shape=shape)
-    for start, n in ((0, line.root), (line.root + 1, line.length - line.root - 1)):
-        if n:
-            pe = program.pes(line.at(start, n))
-            pe.mov(value, pe.recv(line.back), shape=shape)
+    with program.op("broadcast"):
+        root = program.pes(line.at(line.root))
+        root.mov(root.send(line.back), value, shape=shape)
+        for start, n in ((0, line.root), (line.root + 1, line.length - line.root - 1)):
+            if n:
+                pe = program.pes(line.at(start, n))
+                pe.mov(value, pe.recv(line.back), shape=shape)
 
 
 def allreduce(program: ProgramBuilder, line: Line, value: View, op: Op = Op.ADD, shape: Any = None) -> None:

@@ -39,7 +39,7 @@ from wse.isa import (
 )
 from wse.link import Array, Fragment, Label, link
 from wse.operands import Recv, Reg, Send, View, broadcast_strides, common_shape, contiguous
-from wse.program import NUMPY_TYPE, HostPort, Program, Rect
+from wse.program import NO_OP, NUMPY_TYPE, HostPort, Program, Rect
 from wse.spec import MachineSpec
 
 MAIN_TASK = 0
@@ -58,9 +58,11 @@ class ProgramBuilder:
     host_in: list[HostPort] = field(default_factory=list)
     host_out: list[HostPort] = field(default_factory=list)
     source_lines: dict[str, int] = field(default_factory=dict)
+    op_names: dict[str, int] = field(default_factory=lambda: {NO_OP: 0})
     blocked: list[tuple[Rect, int]] = field(default_factory=list)
     _free_regs: list[int] = field(default_factory=list)
     _num_labels: int = 0
+    _op: int = 0
 
     def __post_init__(self) -> None:
         if not (1 <= self.width <= 4096 and 1 <= self.height <= 4096):
@@ -120,6 +122,17 @@ class ProgramBuilder:
         self._num_labels += 1
         return Label(name, self._num_labels)
 
+    @contextmanager
+    def op(self, name: str) -> Iterator[None]:
+        """Code written inside belongs to the op `name` in reports (`Program.row_ops`); inside another op, to `outer/name`."""
+        outer = self._op
+        path = f"{list(self.op_names)[outer]}/{name}" if outer else name
+        self._op = self.op_names.setdefault(path, len(self.op_names))
+        try:
+            yield
+        finally:
+            self._op = outer
+
     def link(self, **meta: str) -> Program:
         """The finished program. Raises `ProgramError` or `DoesNotFitError`."""
         return link(self, meta)
@@ -130,7 +143,7 @@ class ProgramBuilder:
         if last is None or last.rect != rect or last.task != task:
             last = Fragment(rect, task)
             self.fragments.append(last)
-        last.add(item)
+        last.add(item, self._op)
 
     def where(self) -> str:
         """`file:line` of the kernel code that called the builder."""

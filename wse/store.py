@@ -18,8 +18,10 @@ from wse.isa import Port, Type
 from wse.program import CodeClass, HostPort, Program, Symbol
 from wse.spec import MachineSpec
 
-SCHEMA = 1
-_ARRAYS = ("code", "core_pe", "core_class", "core_sram", "sram", "channel_pe", "channel_color", "channel_rx", "channel_tx")
+SCHEMA = 2
+_ARRAYS = (
+    "code", "row_ops", "core_pe", "core_class", "core_sram", "sram", "channel_pe", "channel_color", "channel_rx", "channel_tx",
+)  # fmt: skip
 
 
 def content_hash(program: Program) -> str:
@@ -64,6 +66,7 @@ def _header(program: Program) -> dict[str, Any]:
         "host_in": [dataclasses.asdict(port) for port in program.host_in],
         "host_out": [dataclasses.asdict(port) for port in program.host_out],
         "source_lines": list(program.source_lines),
+        "op_names": list(program.op_names),
         "meta": program.meta,
     }
 
@@ -83,5 +86,5 @@ def _rebuild(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Program:
     spec = MachineSpec(**header["spec"])
     return Program(
         spec=spec, width=width, height=height, classes=tuple(classes), **rest,
-        source_lines=tuple(header["source_lines"]), meta=header["meta"],
+        source_lines=tuple(header["source_lines"]), op_names=tuple(header["op_names"]), meta=header["meta"],
     )  # fmt: skip
