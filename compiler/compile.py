@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,18 +45,22 @@ def compile_model(
     placement_file: Path | None = None,
     head: str = "greedy",
     keep_outputs: bool = False,
+    on_stage: Callable[[float, str], None] = lambda done, what: None,
 ) -> Compiled:
     """Run every stage. `context` defaults to the model's own, at most 256; `head` is "greedy" or "logits".
 
     `keep_outputs`: for verification, keep copies of outputs whose buffers are reused within a token, where SRAM allows.
+    `on_stage(done, what)` is told the fraction done, by the usual shares of time, and what comes next.
 
     Raises the `WseError` of the stage that refuses.
     """
+    on_stage(0.0, "reading the model")
     model = quantize_storage(load_model(name), dtype)
     seq_len = model.config.seq_len
     context = min(seq_len, 256) if context is None else context
     if not 1 <= context <= seq_len:
         raise ConfigError(f"context {context} is outside 1..{seq_len}, the positions '{model.name}' was made for")
+    on_stage(0.5, "partition, place, route")
     blocks = partition(model.config, spec, dtype, context)
     if placement_file is not None:
         placement = read_placement(placement_file)
@@ -63,6 +68,7 @@ def compile_model(
         placement = place(blocks, spec, mesh)
     placement.verify(blocks)
     nets = route(placement, spec.num_colors)
+    on_stage(0.6, "lowering to a program")
     kept = fitting_copies(model.config, spec, blocks[0]) if keep_outputs else ()
     program = lower(model, spec, blocks, placement, nets, dtype, context, head, kept)
     return Compiled(spec, model, build_graph(model.config), blocks, placement, nets, program, dtype, context, head, kept)

@@ -29,6 +29,17 @@ TOKENS_IN, RESULTS_OUT = "embedding", "result"
 TAKE_IN = "take_in"
 """The op in which a block waits for its turn; the others are named as in the graph, without the layer."""
 
+WEIGHT_ARRAYS = {
+    "attn_norm": "attn_norm", "qkv": "wqkv", "attn_out": "wo", "ffn_norm": "ffn_norm", "gate_up": "w_gate_up", "down": "w_down",
+    "final_norm": "final_norm", "logits": "w_logits",
+}  # fmt: skip
+"""The array that holds an op's weights."""
+
+TABLE_ARRAYS = ("freqs", "row")
+"""Arrays a layer reads and never writes, besides weights."""
+
+CACHE_ARRAYS = ("keys", "values")
+
 REUSED = ("attn_residual", "attn_out", "attn_norm", "qkv")
 """Ops of a layer whose output is overwritten before the token is done."""
 

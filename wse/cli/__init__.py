@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import sys
 import traceback
+from collections.abc import Sequence
 
 import click
 
 from wse import __version__
+from wse.cli.bench import bench
 from wse.cli.build import compile_, models, place
 from wse.cli.config import config
+from wse.cli.host import doctor, warmup
 from wse.cli.run import run
 from wse.cli.verify import verify
 from wse.errors import EXIT_BUG, WseError
 
-COMMANDS: tuple[click.Command, ...] = (run, verify, compile_, place, models, config)
+COMMANDS: tuple[click.Command, ...] = (run, verify, bench, compile_, place, models, config, doctor, warmup)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point: errors of the user's making are one line and an exit code, never a traceback."""
     try:
-        cli(standalone_mode=False)
+        cli(arguments, standalone_mode=False)
     except WseError as error:
         click.echo(error.render(), err=True)
         sys.exit(error.exit_code)
