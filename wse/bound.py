@@ -5,7 +5,7 @@ A bound leaves out whatever could in principle overlap: it is a floor to hold me
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from wse.compiler.compile import Compiled
 from wse.compiler.graph import Op, OpKind
@@ -22,11 +22,12 @@ class Bound:
     arithmetic: float  # all operations, spread evenly over the block's PEs
     distance: float  # hops and ramps that dependent steps have to cross
     transfer: float  # wavelets of a vector that crosses one link
+    last: float = 0.0  # the part of the arithmetic that can go on while the block's output leaves
 
     @property
     def cycles(self) -> float:
-        """While results travel, PEs can compute; before the whole vector is there, neither can begin."""
-        return max(self.arithmetic, self.distance) + self.transfer
+        """While results travel inside the block, and while its output leaves, PEs can compute; the rest follows one after another."""
+        return max(self.arithmetic - self.last, self.distance) + max(self.last, self.transfer)
 
     @property
     def bound_by(self) -> str:
@@ -43,10 +44,8 @@ def token_bounds(compiled: Compiled, position: int) -> tuple[Bound, ...]:
 def mean_bounds(compiled: Compiled, positions: range) -> tuple[Bound, ...]:
     """`token_bounds`, averaged over positions: all parts grow linearly with the position, so the two ends tell."""
     ends = zip(token_bounds(compiled, positions[0]), token_bounds(compiled, positions[-1]), strict=True)
-    mean = lambda a, b: (a + b) / 2  # noqa: E731
-    return tuple(
-        Bound(a.name, mean(a.arithmetic, b.arithmetic), mean(a.distance, b.distance), mean(a.transfer, b.transfer)) for a, b in ends
-    )
+    parts = [field.name for field in fields(Bound) if field.name != "name"]
+    return tuple(Bound(a.name, *((getattr(a, part) + getattr(b, part)) / 2 for part in parts)) for a, b in ends)
 
 
 def _block_bound(compiled: Compiled, block: Block, position: int) -> Bound:
@@ -67,11 +66,10 @@ def _block_bound(compiled: Compiled, block: Block, position: int) -> Bound:
         last = {f"L{block.layer}.down", f"L{block.layer}.ffn_residual"}
     num_pes = block.width * block.height
     cycles = {op.name: arithmetic_cycles(spec, op, position) / num_pes for op in ops}
-    overlapping = sum(cycles[name] for name in last)
-    transfer = compiled.model.config.dim
     crossing = spec.ramp_out_cycles + spec.ramp_in_cycles
     distance = sum((length - 1) * spec.hop_cycles + crossing for length in lines if length > 1)
-    return Bound(block.name, sum(cycles.values()) - overlapping, distance, max(transfer, overlapping))
+    dim = compiled.model.config.dim
+    return Bound(block.name, sum(cycles.values()), distance, dim, sum(cycles[name] for name in last))
 
 
 def arithmetic_cycles(spec: MachineSpec, op: Op, position: int) -> float:

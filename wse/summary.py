@@ -162,7 +162,8 @@ def _blocks(compiled: Compiled, counters: Counters, num_tokens: int, bounds: tup
             "hops_per_token": float(hops[channels].sum() / num_tokens),
             **{f"stall_{name}_cycles": int(counters.stall[cores, stall].sum()) for stall, name in STALL_NAMES.items()},
             "lower_bound_cycles": bound.cycles, "lower_bound_arithmetic_cycles": bound.arithmetic,
-            "lower_bound_distance_cycles": bound.distance, "lower_bound_transfer_cycles": bound.transfer, "bound_by": bound.bound_by,
+            "lower_bound_distance_cycles": bound.distance, "lower_bound_transfer_cycles": bound.transfer,
+            "lower_bound_last_op_cycles": bound.last, "bound_by": bound.bound_by,
         })  # fmt: skip
     return result
 
