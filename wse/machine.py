@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from wse import engine
+from wse.engine.state import NEVER, Chan, Clock, Core, Fifo, Phase, Plan, Sink, Source, Thread
 from wse.errors import DeadlockError, FaultError, ProgramError, nearest
 from wse.isa import Col, Fault, OpClass, Stall, Status, Type
 from wse.program import NUMPY_TYPE, Program
-from wse.state import NEVER, Chan, Clock, Core, Fifo, Sink, Source, Thread, load_state
 from wse.verify import verify
 
 
@@ -28,6 +28,8 @@ class Counters:
     sram_write_bytes: np.ndarray  # int64 (num_cores,)
     sent: np.ndarray  # int64 (num_channels,), wavelets; each went through all tx ports
     wait: np.ndarray  # int64 (num_channels,), cycles they could have left but did not
+    row_busy: np.ndarray  # int64 (num_instructions,), over all PEs: cycles with a beat of it under way
+    row_elapsed: np.ndarray  # int64 (num_instructions,), over all PEs: cycles from issue to end of every operation that has ended
 
     def __sub__(self, earlier: Counters) -> Counters:
         """What was counted between two readings."""
@@ -43,7 +45,7 @@ class Machine:
     def __init__(self, program: Program):
         verify(program)
         self.program = program
-        self._state = load_state(program)
+        self._state = engine.load_state(program)
         self._inputs = {port.name: i for i, port in enumerate(program.host_in)}
         self._outputs = {port.name: i for i, port in enumerate(program.host_out)}
         self._pending: list[list[np.ndarray]] = [[] for _ in program.host_in]
@@ -129,8 +131,11 @@ class Machine:
         """A reading of all counters, as of the current cycle."""
         core, chan = self._state.core, self._state.chan
         busy = core[:, Core.BUSY : Core.BUSY + len(OpClass)].copy()
-        overshoot = np.maximum(core[:, Core.ACCOUNTED] - self.cycles, 0)
-        np.subtract.at(busy, (np.arange(len(core)), core[:, Core.LAST_CLASS]), overshoot)
+        row_busy, row_elapsed = self._state.row_cycles.T.copy()
+        early = np.flatnonzero(core[:, Core.ACCOUNTED] > self.cycles)  # a beat is under way, counted to its end
+        overshoot, rows = core[early, Core.ACCOUNTED] - self.cycles, core[early, Core.LAST_ROW]
+        busy[early, self._state.plan[rows, Plan.CLASS]] -= overshoot
+        np.subtract.at(row_busy, rows, overshoot)
         return Counters(
             cycles=self.cycles,
             busy=busy,
@@ -141,12 +146,15 @@ class Machine:
             sram_write_bytes=core[:, Core.WRITE_BYTES].copy(),
             sent=chan[:, Chan.SENT].copy(),
             wait=chan[:, Chan.WAIT].copy(),
+            row_busy=row_busy,
+            row_elapsed=row_elapsed,
         )
 
     def snapshot(self) -> dict[str, np.ndarray]:
         """Everything a run leaves behind, by name: SRAM, registers, counters, outputs."""
         counters = self.counters()
-        state = {name: getattr(counters, name) for name in counters.__dataclass_fields__ if name != "cycles"}
+        left_out = ("cycles", "row_busy", "row_elapsed")
+        state = {name: getattr(counters, name) for name in counters.__dataclass_fields__ if name not in left_out}
         state |= {"sram": self._state.sram.copy(), "registers": self._state.regs.copy()}
         for name in self._outputs:
             values, cycles = self.output(name, Type.I32)
@@ -161,7 +169,7 @@ class Machine:
             x, y = self.program.xy(self.program.core_pe[k])
             for i in range(core[k, Core.NUM_THREADS]):
                 t = thread[core[k, Core.THREAD] + i]
-                if not t[Thread.LIVE]:
+                if t[Thread.PHASE] == Phase.FREE:
                     continue
                 line = self.program.source_lines[code[t[Thread.ROW], Col.LINE]]
                 for col in (Thread.FIFO_A, Thread.FIFO_B, Thread.FIFO_D):
@@ -206,7 +214,7 @@ class Machine:
         if not any(self._pending):
             return
         state, parts, at = self._state, [], 0
-        first = len(self.program.channel_pe) + len(self.program.core_pe)
+        first = len(self.program.channel_pe)
         for i, fresh in enumerate(self._pending):
             rest = state.host_data[state.source[i, Source.POS] : state.source[i, Source.END]]
             parts += [rest, *fresh]
@@ -223,17 +231,16 @@ class Machine:
         state = self._state
         clock, sink = state.clock, state.sink
         sink[:, Sink.AWAITED] = -1
-        clock[Clock.STOP_AT], clock[Clock.AWAITING] = NEVER, 0
-        stop_at = 0
+        clock[Clock.STOP_AT], clock[Clock.AWAITING], clock[Clock.LAST_AWAITED] = NEVER, 0, 0
         for name, num in await_outputs.items():
             i = self._port(self._outputs, name, "output")
             if num <= 0:
                 raise ProgramError(f"cannot await {num} wavelets at '{name}'")
             arrived = len(self.output(name)[0])
             if arrived + num <= sink[i, Sink.COUNT]:  # under way already
-                stop_at = max(stop_at, int(state.out_cycle[i, arrived + num - 1]))
+                clock[Clock.LAST_AWAITED] = max(clock[Clock.LAST_AWAITED], state.out_cycle[i, arrived + num - 1])
             else:
                 sink[i, Sink.AWAITED] = arrived + num
                 clock[Clock.AWAITING] += 1
         if await_outputs and not clock[Clock.AWAITING]:
-            clock[Clock.STOP_AT] = stop_at
+            clock[Clock.STOP_AT] = clock[Clock.LAST_AWAITED]

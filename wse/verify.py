@@ -73,8 +73,10 @@ def _verify_code(program: Program) -> None:
     """Every color an instruction sends or receives has a route with the ramp on the right side; every ramp has a core."""
     num_colors = program.spec.num_colors
     key = program.channel_pe * num_colors + program.channel_color
+    has_core = np.zeros(program.width * program.height, bool)
+    has_core[program.core_pe] = True
     for ramp in (program.channel_rx == Port.RAMP, program.channel_tx >> Port.RAMP & 1 == 1):
-        lost = np.setdiff1d(program.channel_pe[ramp], program.core_pe)
+        lost = program.channel_pe[ramp & ~has_core[program.channel_pe]]
         if len(lost):
             color = program.channel_color[ramp][np.argmax(program.channel_pe[ramp] == lost[0])]
             raise ProgramError(f"color {color} uses the ramp of PE {_xy(program, lost[0])}, which has no code")

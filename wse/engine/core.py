@@ -1,0 +1,232 @@
+"""One core in one cycle: the main thread's instructions and the threads' beats.
+
+`step_core` is called only in cycles in which something can change; `account` fills in what the
+cycles between were spent on. An operation that meets nobody (memory and registers only, no other
+thread) runs in bulk: its end is computed when it starts, its arithmetic is done when it ends.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from wse._jit import bits_to_f32, inline, leaf
+from wse.engine.account import account, data_cycle
+from wse.engine.alu import wrap_i32
+from wse.engine.beat import beat, note_fault
+from wse.engine.issue import issue
+from wse.engine.state import NEVER, Clock, Core, Fifo, Phase, Plan, Rate, Thread, Waits
+from wse.engine.stream import is_stream, run_stream
+from wse.engine.wheel import room_cycle, schedule
+from wse.isa import Col, Done, Fault, Kind, Op, Operand, Type
+
+
+@inline
+def step_core(
+    clock, rate, code, plan, row_cycles, task_entry, queue_of, fifo, ring, chan, rival, core, thread, event, wheel, todo, journal,
+    source, sink, out_value, out_cycle, sram, sram_f32, sram_u16, regs, regs_f32, first_core, k, cycle,
+):  # fmt: skip
+    """Everything core k does in `cycle`, and when to look at it next."""
+    look = NEVER
+    if core[k, Core.STREAM] < 0:
+        look = _step_threads(
+            clock, rate, code, plan, row_cycles, task_entry, queue_of, fifo, ring, core, thread, event, wheel, todo,
+            sram, sram_f32, sram_u16, regs, regs_f32, k, cycle,
+        )  # fmt: skip
+    if core[k, Core.STREAM] >= 0:
+        look = run_stream(
+            clock, rate, code, plan, row_cycles, fifo, ring, chan, rival, core, thread, event, wheel, todo, journal,
+            source, sink, out_value, out_cycle, sram, sram_f32, sram_u16, regs, regs_f32, k, core[k, Core.STREAM], cycle,
+        )  # fmt: skip
+    if look < NEVER:
+        schedule(event, wheel, clock, first_core + k, look)
+
+
+@leaf
+def _step_threads(
+    clock, rate, code, plan, row_cycles, task_entry, queue_of, fifo, ring, core, thread, event, wheel, todo,
+    sram, sram_f32, sram_u16, regs, regs_f32, k, cycle,
+):  # fmt: skip
+    """A cycle of a core that is not in the middle of a stream; returns when to look again. May leave it at the start of one."""
+    account(clock, code, plan, row_cycles, fifo, ring, core, thread, sram, sram_f32, sram_u16, regs, regs_f32, k, cycle)
+    base = core[k, Core.THREAD]
+    num = core[k, Core.NUM_THREADS]
+    for th in range(base, base + num):
+        phase = thread[th, Thread.PHASE]
+        if phase >= Phase.BULK and thread[th, Thread.NEXT] <= cycle:
+            if phase == Phase.ENDING or thread[th, Thread.POS] == thread[th, Thread.NUM]:
+                _finish(code, row_cycles, core, thread, k, th, cycle)
+            else:  # the bulk was one step of a held operation
+                thread[th, Thread.PHASE] = Phase.LIVE
+                thread[th, Thread.NEXT] = cycle + plan[thread[th, Thread.ROW], Plan.GAP]
+                clock[Clock.LAST_ACTIVE] = max(clock[Clock.LAST_ACTIVE], thread[th, Thread.NEXT] - 1)
+    if thread[base, Thread.PHASE] == Phase.FREE:
+        _step_main(clock, rate, code, plan, row_cycles, task_entry, queue_of, core, thread, regs, k, cycle)
+    if core[k, Core.LIVE] == 1:
+        for th in range(base, base + num):
+            if thread[th, Thread.PHASE] != Phase.FREE:
+                if is_stream(plan, core, thread, k, th):
+                    core[k, Core.STREAM] = th
+                    return NEVER
+                break
+    if core[k, Core.LIVE] and core[k, Core.ACCOUNTED] <= cycle:
+        th = base + core[k, Core.LAST_THREAD]
+        for _ in range(num):
+            th = th + 1 if th + 1 < base + num else base
+            if (
+                thread[th, Thread.PHASE] != Phase.LIVE
+                or thread[th, Thread.NEXT] > cycle
+                or data_cycle(fifo, ring, plan, thread, th) > cycle
+            ):
+                continue
+            d = thread[th, Thread.FIFO_D]
+            if d >= 0 and room_cycle(fifo, ring, d) > cycle:
+                continue
+            core[k, Core.LAST_THREAD] = th - base
+            beat(
+                clock, rate, code, plan, row_cycles, fifo, ring, core, thread, event, wheel, todo,
+                sram, sram_f32, sram_u16, regs, regs_f32, k, th, cycle,
+            )  # fmt: skip
+            break
+    look = _next_look(fifo, ring, plan, core, thread, k, cycle)
+    if look == NEVER and not (core[k, Core.LIVE] or core[k, Core.RUNNING] or core[k, Core.ACTIVE] or core[k, Core.ENDED]):
+        core[k, Core.ENDED] = 1
+        clock[Clock.ALIVE] -= 1
+    return look
+
+
+@inline
+def _next_look(fifo, ring, plan, core, thread, k, cycle):
+    """The next cycle in which core k may have something to do; NEVER when a push or pop will wake it."""
+    base = core[k, Core.THREAD]
+    look = NEVER
+    if core[k, Core.RUNNING] and thread[base, Thread.PHASE] == Phase.FREE and core[k, Core.READY] > cycle:
+        look = core[k, Core.READY]
+    for i in range(core[k, Core.NUM_THREADS]):
+        th = base + i
+        phase = thread[th, Thread.PHASE]
+        if phase == Phase.FREE:
+            continue
+        at = max(thread[th, Thread.NEXT], cycle + 1)
+        if phase == Phase.LIVE:
+            at = max(at, core[k, Core.ACCOUNTED])
+            ready = data_cycle(fifo, ring, plan, thread, th)
+            d = thread[th, Thread.FIFO_D]
+            free = room_cycle(fifo, ring, d) if d >= 0 else 0
+            if ready == NEVER:
+                for col in range(Thread.FIFO_A, Thread.FIFO_B + 1):
+                    f = thread[th, col]
+                    if f >= 0 and fifo[f, Fifo.COUNT] == 0:
+                        fifo[f, Fifo.WAITS] |= Waits.CONSUMER
+            elif free == NEVER:
+                fifo[d, Fifo.WAITS] |= Waits.PRODUCER
+            at = max(at, ready, free)
+        look = min(look, at)
+    return look
+
+
+@leaf
+def _finish(code, row_cycles, core, thread, k, th, cycle):
+    """The operation on thread row th is over: free the thread, wake the main thread or a task."""
+    i = thread[th, Thread.ROW]
+    thread[th, Thread.PHASE] = Phase.FREE
+    core[k, Core.LIVE] -= 1
+    row_cycles[i, 1] += cycle - thread[th, Thread.ISSUED]
+    if th == core[k, Core.THREAD]:
+        core[k, Core.READY] = cycle
+    elif code[i, Col.DONE] == Done.ACTIVATE:
+        core[k, Core.ACTIVE] |= 1 << code[i, Col.TASK]
+    elif code[i, Col.DONE] == Done.UNBLOCK:
+        core[k, Core.BLOCKED] &= ~(1 << code[i, Col.TASK])
+
+
+@leaf
+def _step_main(clock, rate, code, plan, row_cycles, task_entry, queue_of, core, thread, regs, k, cycle):
+    """Let the main thread pick a task or issue its next instruction, if it can."""
+    th = core[k, Core.THREAD]
+    while True:
+        if not core[k, Core.RUNNING]:
+            runnable = core[k, Core.ACTIVE] & ~core[k, Core.BLOCKED]
+            if runnable == 0:
+                return
+            task = 0
+            while not (runnable >> task) & 1:
+                task += 1
+            core[k, Core.ACTIVE] &= ~(1 << task)
+            core[k, Core.RUNNING] = 1
+            core[k, Core.PC] = task_entry[core[k, Core.TASKS] + task]
+            core[k, Core.READY] = cycle + (rate[Rate.TASK_START] if cycle > 0 else 0)
+            clock[Clock.LAST_ACTIVE] = max(clock[Clock.LAST_ACTIVE], core[k, Core.READY] - 1)
+        if core[k, Core.READY] > cycle:
+            return
+        i = core[k, Core.PC]
+        op = code[i, Col.OP]
+        if op == Op.END:
+            core[k, Core.RUNNING] = 0
+        elif op > Op.ARGMAX:
+            _control(clock, rate, code, row_cycles, core, regs, k, i, cycle)
+            return
+        else:
+            target = th + code[i, Col.THREAD]
+            if thread[target, Thread.PHASE] != Phase.FREE:
+                return
+            if not issue(clock, rate, code, plan, queue_of, core, thread, regs, k, target, i, cycle):
+                note_fault(clock, Fault.OUT_OF_BOUNDS, k, i, cycle)
+                thread[target, Thread.PHASE] = Phase.ENDING
+                thread[target, Thread.NEXT] = NEVER
+            core[k, Core.PC] = i + 1
+            core[k, Core.READY] = cycle + rate[Rate.ISSUE]
+            return
+
+
+@leaf
+def _control(clock, rate, code, row_cycles, core, regs, k, i, cycle):
+    """Execute control instruction i: tasks and branches, which do not use the datapath."""
+    op = code[i, Col.OP]
+    bit = 1 << code[i, Col.TASK]
+    cost = rate[Rate.CONTROL]
+    core[k, Core.PC] = i + 1
+    if op == Op.ACTIVATE:
+        core[k, Core.ACTIVE] |= bit
+    elif op == Op.BLOCK:
+        core[k, Core.BLOCKED] |= bit
+    elif op == Op.UNBLOCK:
+        core[k, Core.BLOCKED] &= ~bit
+    elif _holds(code, regs, k, i):
+        core[k, Core.PC] = code[i, Col.TARGET]
+        cost = rate[Rate.TAKEN]
+    else:
+        cost = rate[Rate.NOT_TAKEN]
+    core[k, Core.READY] = cycle + cost
+    core[k, Core.INSTRUCTIONS] += 1
+    row_cycles[i, 1] += cost
+    clock[Clock.LAST_ACTIVE] = max(clock[Clock.LAST_ACTIVE], cycle + cost - 1)
+
+
+@leaf
+def _holds(code, regs, k, i):
+    """Whether the branch in row i is taken."""
+    op = code[i, Col.OP]
+    if op == Op.JUMP:
+        return True
+    a = _scalar_bits(code, regs, k, i, Col.A)
+    b = _scalar_bits(code, regs, k, i, Col.B)
+    if code[i, Col.TYPE] == Type.F32:
+        return _compare(op, bits_to_f32(a), bits_to_f32(b))
+    return _compare(op, wrap_i32(a), wrap_i32(b))
+
+
+@inline
+def _scalar_bits(code, regs, k, i, operand):
+    base = code[i, operand + Operand.BASE]
+    return np.int64(regs[k, base]) if code[i, operand + Operand.KIND] == Kind.REG else base
+
+
+@inline
+def _compare(op, a, b):
+    if op == Op.BLT:
+        return a < b
+    if op == Op.BGE:
+        return a >= b
+    if op == Op.BEQ:
+        return a == b
+    return a != b

@@ -1,0 +1,354 @@
+"""Routers and host links: how wavelets move, and arbitration where colors share a port.
+
+A channel sends a wavelet in the first cycle in which it is there and every destination has room, and that cycle is worked out as
+soon as both are known, which is usually ahead of time. Where colors share a port, this holds as long as no rival can have
+a wavelet there by then; otherwise the routers settle it in the cycle itself. What was sent ahead is kept in a journal until
+its cycle has passed, and taken back when the run ends before.
+"""
+
+from __future__ import annotations
+
+from wse._jit import inline, leaf
+from wse.engine.state import HORIZON, NEVER, Chan, Clock, Core, Fifo, Phase, Plan, Rate, Sent, Sink, Source, Thread, Waits
+from wse.engine.wheel import add_todo, head_cycle, head_slot, last_exit, pop, push, room_cycle, schedule, wake_consumer, wake_producer
+
+
+@leaf
+def drain(
+    clock, rate, plan, fifo, ring, chan, rival, core, thread, event, wheel, todo, journal, source, sink, out_value, out_cycle, cycle,
+):  # fmt: skip
+    """Let every channel that was noted send what it can: each wavelet in its cycle, until one has to wait for what is not known yet."""
+    while todo[0] > 0:
+        c = todo[todo[0]]
+        todo[0] -= 1
+        if chan[c, Chan.NUM_DST] == 1 and chan[c, Chan.DST] >= 0:
+            _send_line(clock, rate, plan, fifo, ring, chan, rival, core, thread, event, wheel, todo, journal, source, c, cycle)
+        else:
+            _send_tree(
+                clock, rate, plan, fifo, ring, chan, rival, core, thread, event, wheel, todo, journal,
+                source, sink, out_value, out_cycle, c, cycle,
+            )  # fmt: skip
+
+
+@inline
+def _send_line(clock, rate, plan, fifo, ring, chan, rival, core, thread, event, wheel, todo, journal, source, c, cycle):
+    """`drain` for channel c with one destination on the mesh: what both FIFOs hold stays in locals from wavelet to wavelet."""
+    head, count, base, mask = fifo[c, Fifo.HEAD], fifo[c, Fifo.COUNT], fifo[c, Fifo.BASE], fifo[c, Fifo.MASK]
+    d = chan[c, Chan.DST]
+    d_base, d_mask = fifo[d, Fifo.BASE], fifo[d, Fifo.MASK]
+    d_count, room = fifo[d, Fifo.COUNT], fifo[d, Fifo.ROOM]
+    d_end = fifo[d, Fifo.HEAD] + d_count
+    latency = rate[Rate.HOP] if d < len(chan) else rate[Rate.RAMP_IN]
+    quiet = chan[c, Chan.QUIET]
+    at = ring[base + ((head - 1) & mask), 0]
+    first = at
+    sent = 0
+    wait = 0
+    while count > 0:
+        if d_count + sent >= room:
+            fifo[d, Fifo.WAITS] |= Waits.PRODUCER
+            break
+        slot = base + (head & mask)
+        usable = ring[slot, 0]
+        leave = max(at + 1, usable, ring[d_base + ((d_end - room) & d_mask), 0] + 1)
+        if leave >= quiet:
+            quiet = _quiet_until(clock, plan, fifo, ring, chan, rival, core, thread, source, c, leave, cycle)
+            chan[c, Chan.QUIET] = quiet
+        if leave >= quiet or not _note_sent(clock, journal, len(chan), ring[slot, 1], usable, c, leave, cycle):
+            schedule(event, wheel, clock, c, leave)
+            break
+        at = leave
+        ring[slot, 0] = at
+        d_slot = d_base + (d_end & d_mask)
+        ring[d_slot, 0] = at + latency
+        ring[d_slot, 1] = ring[slot, 1]
+        if sent == 0:
+            first = at
+        wait += at - usable
+        head += 1
+        count -= 1
+        d_end += 1
+        sent += 1
+    if sent > 0:
+        fifo[c, Fifo.HEAD] = head
+        fifo[c, Fifo.COUNT] = count
+        fifo[d, Fifo.COUNT] = d_count + sent
+        chan[c, Chan.SENT] += sent
+        chan[c, Chan.WAIT] += wait
+        clock[Clock.LAST_ACTIVE] = max(clock[Clock.LAST_ACTIVE], at)
+        wake_producer(fifo, event, wheel, clock, todo, c, first)
+        wake_consumer(fifo, event, wheel, clock, todo, d, d_count, first + latency)
+
+
+@leaf
+def _send_tree(
+    clock, rate, plan, fifo, ring, chan, rival, core, thread, event, wheel, todo, journal, source, sink, out_value, out_cycle, c, cycle,
+):  # fmt: skip
+    """`drain` for channel c with several destinations, or with one off the mesh."""
+    at = last_exit(fifo, ring, c)
+    while fifo[c, Fifo.COUNT] > 0:
+        slot = head_slot(fifo, c)
+        usable = ring[slot, 0]
+        at = max(at + 1, usable)
+        for i in range(chan[c, Chan.NUM_DST]):
+            d = chan[c, Chan.DST + i]
+            if d >= 0:
+                free = room_cycle(fifo, ring, d)
+                if free == NEVER:
+                    fifo[d, Fifo.WAITS] |= Waits.PRODUCER
+                at = max(at, free)
+        if at == NEVER:
+            break
+        if at >= chan[c, Chan.QUIET]:
+            chan[c, Chan.QUIET] = _quiet_until(clock, plan, fifo, ring, chan, rival, core, thread, source, c, at, cycle)
+        if at >= chan[c, Chan.QUIET] or not _note_sent(clock, journal, len(chan), ring[slot, 1], usable, c, at, cycle):
+            schedule(event, wheel, clock, c, at)
+            break
+        _send(clock, rate, fifo, ring, chan, event, wheel, todo, sink, out_value, out_cycle, c, usable, at)
+
+
+@inline
+def _send(clock, rate, fifo, ring, chan, event, wheel, todo, sink, out_value, out_cycle, c, usable, at):
+    """Send the oldest wavelet of channel c in cycle `at`; it could have left from `usable` on."""
+    bits = pop(fifo, ring, event, wheel, clock, todo, c, at)
+    chan[c, Chan.SENT] += 1
+    chan[c, Chan.WAIT] += at - usable
+    for i in range(chan[c, Chan.NUM_DST]):
+        d = chan[c, Chan.DST + i]
+        if d >= 0:
+            latency = rate[Rate.HOP] if d < len(chan) else rate[Rate.RAMP_IN]
+            push(fifo, ring, event, wheel, clock, todo, d, at + latency, bits)
+        else:
+            _deliver(clock, sink, out_value, out_cycle, -1 - d, at + rate[Rate.HOP], bits)
+    clock[Clock.LAST_ACTIVE] = max(clock[Clock.LAST_ACTIVE], at)
+
+
+@inline
+def _quiet_until(clock, plan, fifo, ring, chan, rival, core, thread, source, c, at, cycle):
+    """A cycle before which no rival of channel c has a wavelet to send; stops looking once it is not after `at`."""
+    quiet = NEVER
+    first = chan[c, Chan.RIVALS]
+    for j in range(first, first + chan[c, Chan.NUM_RIVALS]):
+        other = rival[j]
+        if fifo[other, Fifo.COUNT] > 0:
+            arrival = head_cycle(fifo, ring, other)
+        else:
+            s = chan[other, Chan.SOURCE]
+            k = fifo[s, Fifo.PRODUCER] - clock[Clock.FIRST_CORE]
+            if fifo[s, Fifo.HEAD] + fifo[s, Fifo.COUNT] != fifo[other, Fifo.HEAD]:
+                arrival = cycle  # some wavelet is on its way
+            elif k < 0:
+                host = fifo[s, Fifo.PRODUCER] - clock[Clock.NUM_CHANNELS]
+                arrival = cycle + chan[other, Chan.DELAY] if source[host, Source.POS] < source[host, Source.END] else NEVER
+            else:
+                arrival = _next_beat(plan, core, thread, k, s, cycle)
+                if arrival < NEVER:
+                    arrival += chan[other, Chan.DELAY]
+        quiet = min(quiet, arrival)
+        if quiet <= at:
+            break
+    return quiet
+
+
+@leaf
+def look_ahead(clock, plan, fifo, chan, core, thread, sink, limit, cycle):
+    """Work out how long the run will last at least while outputs are awaited: until the last of them can have arrived."""
+    sure = cycle
+    for s in range(len(sink)):
+        c = sink[s, Sink.CHANNEL]
+        f = chan[c, Chan.SOURCE]
+        k = fifo[f, Fifo.PRODUCER] - clock[Clock.FIRST_CORE]
+        missing = sink[s, Sink.AWAITED] - (fifo[f, Fifo.HEAD] + fifo[f, Fifo.COUNT])
+        if k >= 0 and missing > 0:
+            at = _next_beat(plan, core, thread, k, f, cycle)
+            if at < NEVER:
+                sure = max(sure, at + missing - 1 + chan[c, Chan.DELAY])
+    clock[Clock.SURE] = min(sure, limit - 1)
+    clock[Clock.AHEAD] = clock[Clock.SURE]
+
+
+@inline
+def _next_beat(plan, core, thread, k, f, cycle):
+    """A cycle before which core k executes no further beat that sends into FIFO f."""
+    if core[k, Core.ENDED]:
+        return NEVER
+    th = core[k, Core.STREAM]
+    if th < 0:
+        th = core[k, Core.THREAD]
+        if core[k, Core.LIVE] == 0:
+            return max(cycle, core[k, Core.READY]) if core[k, Core.RUNNING] else cycle
+        if core[k, Core.LIVE] > 1 or thread[th, Thread.PHASE] == Phase.FREE:
+            return cycle
+    # nothing can happen on this core before the end of the operation on thread row th
+    at = max(cycle, thread[th, Thread.NEXT])
+    if thread[th, Thread.PHASE] == Phase.LIVE and thread[th, Thread.FIFO_D] != f:
+        i = thread[th, Thread.ROW]
+        at += (thread[th, Thread.NUM] - thread[th, Thread.POS]) // plan[i, Plan.LANES] * plan[i, Plan.CYCLES]
+    return at
+
+
+@inline
+def _note_sent(clock, journal, num_channels, bits, usable, c, at, cycle):
+    """Write into the journal that channel c sends in cycle `at`; False if that is too far ahead, or there are too many.
+
+    The journal always has a place for a wavelet of every channel in the cycle at hand.
+    """
+    if at <= clock[Clock.SURE]:
+        return True
+    if at > cycle + HORIZON:
+        return False
+    n = clock[Clock.NUM_SENT]
+    if n >= len(journal) - num_channels:
+        if clock[Clock.SWEPT] != cycle:
+            n = _sweep(clock, journal, cycle)
+        if at > cycle and n >= len(journal) - num_channels:
+            return False
+    journal[n, Sent.CHANNEL] = c
+    journal[n, Sent.CYCLE] = at
+    journal[n, Sent.USABLE] = usable
+    journal[n, Sent.BITS] = bits
+    clock[Clock.NUM_SENT] = n + 1
+    return True
+
+
+@leaf
+def _sweep(clock, journal, cycle):
+    """Forget what was sent before `cycle`: it will not be taken back. Returns how many entries stay."""
+    kept = 0
+    for n in range(clock[Clock.NUM_SENT]):
+        if journal[n, Sent.CYCLE] >= cycle:
+            for column in range(4):
+                journal[kept, column] = journal[n, column]
+            kept += 1
+    clock[Clock.NUM_SENT] = kept
+    clock[Clock.SWEPT] = cycle
+    return kept
+
+
+@leaf
+def take_back(fifo, ring, chan, event, wheel, clock, journal, sink, end):
+    """Undo what was sent in cycle `end` or later, latest first, as if it had yet to be sent; empties the journal."""
+    for n in range(clock[Clock.NUM_SENT] - 1, -1, -1):
+        at = journal[n, Sent.CYCLE]
+        if at < end:
+            continue
+        c = journal[n, Sent.CHANNEL]
+        for i in range(chan[c, Chan.NUM_DST]):
+            d = chan[c, Chan.DST + i]
+            if d >= 0:
+                fifo[d, Fifo.COUNT] -= 1
+                # what left this slot before is no longer known, but it left before `end`: there is room from then on
+                ring[fifo[d, Fifo.BASE] + ((fifo[d, Fifo.HEAD] + fifo[d, Fifo.COUNT]) & fifo[d, Fifo.MASK]), 0] = end - 1
+            else:
+                sink[-1 - d, Sink.COUNT] -= 1
+        fifo[c, Fifo.HEAD] -= 1
+        fifo[c, Fifo.COUNT] += 1
+        slot = head_slot(fifo, c)
+        ring[slot, 0] = journal[n, Sent.USABLE]
+        ring[slot, 1] = journal[n, Sent.BITS]
+        chan[c, Chan.SENT] -= 1
+        chan[c, Chan.WAIT] -= at - journal[n, Sent.USABLE]
+        schedule(event, wheel, clock, c, at)
+    clock[Clock.NUM_SENT] = 0
+
+
+@leaf
+def _deliver(clock, sink, out_value, out_cycle, s, arrival, bits):
+    """A wavelet leaves the mesh for the host; the last awaited one ends the run when it arrives."""
+    n = sink[s, Sink.COUNT]
+    out_value[s, n] = bits
+    out_cycle[s, n] = arrival
+    n += 1
+    sink[s, Sink.COUNT] = n
+    if n == sink[s, Sink.AWAITED]:
+        clock[Clock.AWAITING] -= 1
+        clock[Clock.LAST_AWAITED] = max(clock[Clock.LAST_AWAITED], arrival)
+        if clock[Clock.AWAITING] == 0:
+            clock[Clock.STOP_AT] = clock[Clock.LAST_AWAITED]
+    if n + HORIZON >= out_value.shape[1]:
+        clock[Clock.SINK_FULL] = 1
+
+
+@leaf
+def send_now(clock, rate, fifo, ring, chan, event, wheel, todo, sink, out_value, out_cycle, c, cycle):
+    """Send the oldest wavelet of channel c in `cycle` through all its tx ports, if every destination has room.
+
+    The wavelet is there and the ports are free: the caller has seen to that. Without room the channel
+    sleeps until there is. Returns whether it sent.
+    """
+    for i in range(chan[c, Chan.NUM_DST]):
+        d = chan[c, Chan.DST + i]
+        if d >= 0 and not has_room(fifo, ring, event, wheel, clock, c, d, cycle):
+            return False
+    _send(clock, rate, fifo, ring, chan, event, wheel, todo, sink, out_value, out_cycle, c, head_cycle(fifo, ring, c), cycle)
+    add_todo(todo, c)
+    return True
+
+
+@inline
+def has_room(fifo, ring, event, wheel, clock, entity, d, cycle):
+    """Whether FIFO d has room in `cycle`; if not, `entity` (a channel or a source) is woken when it does."""
+    room = room_cycle(fifo, ring, d)
+    if room <= cycle:
+        return True
+    if room < NEVER:
+        schedule(event, wheel, clock, entity, room)
+    else:
+        fifo[d, Fifo.WAITS] |= Waits.PRODUCER
+    return False
+
+
+@leaf
+def stream_in(clock, rate, fifo, ring, event, wheel, todo, source, host_data, s, entity, cycle):
+    """Host source s puts its next wavelet on its link, if the router has room."""
+    d = source[s, Source.DST]
+    pos = source[s, Source.POS]
+    if pos == source[s, Source.END] or not has_room(fifo, ring, event, wheel, clock, entity, d, cycle):
+        return
+    push(fifo, ring, event, wheel, clock, todo, d, cycle + rate[Rate.HOP], host_data[pos])
+    source[s, Source.POS] = pos + 1
+    clock[Clock.LAST_ACTIVE] = max(clock[Clock.LAST_ACTIVE], cycle)
+    if pos + 1 < source[s, Source.END]:
+        schedule(event, wheel, clock, entity, cycle + 1)
+
+
+@inline
+def note_contender(chan, router_count, router_chan, work, num_routers, c):
+    """Remember that channel c wants to send this cycle; returns the number of routers noted."""
+    r = chan[c, Chan.ROUTER]
+    n = router_count[r]
+    router_chan[r, n] = c
+    router_count[r] = n + 1
+    if n == 0:
+        work[num_routers] = r
+        num_routers += 1
+    return num_routers
+
+
+@leaf
+def arbitrate(
+    clock, rate, fifo, ring, chan, event, wheel, todo, sink, out_value, out_cycle, router_count, router_chan, r, cycle,
+):  # fmt: skip
+    """Serve the contenders of router r: the wavelet that could have left earliest first, ties to the lower color."""
+    n = router_count[r]
+    router_count[r] = 0
+    for i in range(1, n):  # insertion sort by (cycle it could first have left, color); few entries
+        c = router_chan[r, i]
+        usable = head_cycle(fifo, ring, c)
+        j = i
+        while j > 0:
+            other = router_chan[r, j - 1]
+            before = head_cycle(fifo, ring, other)
+            if before < usable or (before == usable and chan[other, Chan.COLOR] < chan[c, Chan.COLOR]):
+                break
+            router_chan[r, j] = other
+            j -= 1
+        router_chan[r, j] = c
+    taken = 0
+    for i in range(n):
+        c = router_chan[r, i]
+        ports = chan[c, Chan.TX]
+        if taken & ports:
+            schedule(event, wheel, clock, c, cycle + 1)
+        elif send_now(clock, rate, fifo, ring, chan, event, wheel, todo, sink, out_value, out_cycle, c, cycle):
+            taken |= ports

@@ -1,0 +1,71 @@
+"""Parts: groups of PEs that no route connects, run one after another so that each stays in the processor's cache.
+
+Parts share nothing but the end of the run. Each runs to its own end; then the run's end is known, and what is
+left to do in the others up to then is done. Not for programs that can fault or have outputs: there a part could go on for too long.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from wse._jit import kernel, leaf
+from wse.engine.state import Clock, Core, Event, Fifo
+from wse.engine.wheel import schedule
+from wse.program import Program
+
+
+def find_parts(program: Program, fifo: np.ndarray, chan: np.ndarray, first_core: int) -> tuple[np.ndarray, np.ndarray]:
+    """(entities sorted by part, index of each part's first, ending with their number)."""
+    num_entities = first_core + len(program.core_pe)
+    parent = np.arange(num_entities)
+    _join(parent, fifo, chan)
+    labels, part = np.unique(parent, return_inverse=True)
+    starts = np.searchsorted(np.sort(part), np.arange(len(labels) + 1))
+    return np.argsort(part, kind="stable"), starts.astype(np.int64)
+
+
+@kernel
+def _join(parent: np.ndarray, fifo: np.ndarray, chan: np.ndarray) -> None:
+    """Union-find over FIFOs: what puts wavelets in and what takes them out belong together; ends with the root of each entity."""
+    for f in range(len(fifo)):
+        a = _root(parent, fifo[f, Fifo.PRODUCER])
+        b = _root(parent, fifo[f, Fifo.CONSUMER])
+        parent[max(a, b)] = min(a, b)
+    for e in range(len(parent)):
+        parent[e] = _root(parent, e)
+
+
+@leaf
+def _root(parent, e):
+    while parent[e] != e:
+        parent[e] = parent[parent[e]]
+        e = parent[e]
+    return e
+
+
+@leaf
+def load_part(event, wheel, clock, core, part_entity, first, last):
+    """Put what is pending in entities first .. last - 1 of `part_entity` on the empty wheel, and count the live cores among them."""
+    clock[Clock.PENDING] = 0
+    clock[Clock.ALIVE] = 0
+    clock[Clock.SURE] = -1
+    for i in range(first, last):
+        e = part_entity[i]
+        when = event[e, Event.WHEN]
+        if when >= 0:
+            event[e, Event.WHEN] = -1
+            schedule(event, wheel, clock, e, when)
+        if e >= clock[Clock.FIRST_CORE] and not core[e - clock[Clock.FIRST_CORE], Core.ENDED]:
+            clock[Clock.ALIVE] += 1
+
+
+@leaf
+def unload_part(event, wheel, clock, part_entity, first, last):
+    """Empty the wheel again; what is pending stays noted in `event`. Returns how much that is."""
+    if clock[Clock.PENDING] > 0:
+        for i in range(first, last):
+            e = part_entity[i]
+            when = event[e, Event.WHEN]
+            if when >= 0:
+                wheel[1 if e >= clock[Clock.FIRST_CORE] else 0, when % wheel.shape[1]] = -1
+    return clock[Clock.PENDING]

@@ -1,0 +1,165 @@
+"""Streams: an operation that takes or sends a wavelet per element, run as far ahead as its wavelets are known.
+
+It has to be the only thing on its core until it ends, so that nothing can come between its beats. Then each beat
+executes when its wavelets are there, its output has room and the beat before is over, and all three may be known before their
+cycle comes.
+"""
+
+from __future__ import annotations
+
+from wse._jit import bits_to_f32, f32_to_bits, inline, leaf
+from wse.engine.account import count_busy, count_elements
+from wse.engine.alu import alu_f32, load_bits, store_bits
+from wse.engine.elements import run_elements
+from wse.engine.fabric import drain
+from wse.engine.state import NEVER, Clock, Core, Fifo, Phase, Plan, Rate, Thread, Waits
+from wse.engine.wheel import head_cycle, pop, wake_consumer, wake_producer
+from wse.isa import Col, Op, Operand, Stall, Type
+
+
+@inline
+def is_stream(plan, core, thread, k, th):
+    """Whether the operation on thread row th is a stream that nothing else on core k can meet before it ends."""
+    if core[k, Core.LIVE] != 1 or not plan[thread[th, Thread.ROW], Plan.STREAMS] or thread[th, Thread.PHASE] != Phase.LIVE:
+        return False
+    return th == core[k, Core.THREAD] or not (core[k, Core.RUNNING] or core[k, Core.ACTIVE])
+
+
+@leaf
+def run_stream(
+    clock, rate, code, plan, row_cycles, fifo, ring, chan, rival, core, thread, event, wheel, todo, journal,
+    source, sink, out_value, out_cycle, sram, sram_f32, sram_u16, regs, regs_f32, k, th, cycle,
+):  # fmt: skip
+    """Execute the beats of the stream on thread row th that are known up to `cycle`, or up to cycle AHEAD if that is later.
+
+    Returns the cycle in which to look again; NEVER when an entry or exit of a FIFO will wake the core.
+    """
+    i = thread[th, Thread.ROW]
+    op = code[i, Col.OP]
+    fd = thread[th, Thread.FIFO_D]
+    fa = thread[th, Thread.FIFO_A]
+    fb = thread[th, Thread.FIFO_B]
+    d_kind, d_type = code[i, Col.D + Operand.KIND], code[i, Col.D + Operand.TYPE]
+    a_kind, a_type = code[i, Col.A + Operand.KIND], code[i, Col.A + Operand.TYPE]
+    b_kind, b_type = code[i, Col.B + Operand.KIND], code[i, Col.B + Operand.TYPE]
+    d_stride = code[i, Col.D + Operand.STRIDE + 3]
+    a_stride = code[i, Col.A + Operand.STRIDE + 3]
+    b_stride = code[i, Col.B + Operand.STRIDE + 3]
+    d_addr = thread[th, Thread.ADDR_D]
+    a_addr = thread[th, Thread.ADDR_A]
+    b_addr = thread[th, Thread.ADDR_B]
+    simple = thread[th, Thread.LINEAR] and (op == Op.MOV or (op <= Op.MIN and code[i, Col.TYPE] == Type.F32))
+    cycles = plan[i, Plan.CYCLES]
+    latency = cycles + rate[Rate.RAMP_OUT]
+    until = max(cycle, clock[Clock.AHEAD])
+    both = fa >= 0 and fb >= 0
+    num = thread[th, Thread.NUM]
+    if clock[Clock.TO_END]:
+        end = thread[th, Thread.NEXT] + (num - thread[th, Thread.POS]) * cycles  # at the earliest
+        clock[Clock.SURE] = max(clock[Clock.SURE], min(end - 1, clock[Clock.AHEAD]))
+    look = NEVER
+    blocked = False
+    while not blocked:
+        # what the FIFOs and the operation hold stays in locals until the fabric has to be asked
+        fi = fa if fa >= 0 else fb
+        i_head, i_count, i_base, i_mask = 0, 0, 0, 0
+        if fi >= 0:
+            i_head, i_count, i_base, i_mask = fifo[fi, Fifo.HEAD], fifo[fi, Fifo.COUNT], fifo[fi, Fifo.BASE], fifo[fi, Fifo.MASK]
+        d_count, d_end, d_room, d_base, d_mask = 0, 0, 0, 0, 0
+        if fd >= 0:
+            d_count, d_room, d_base, d_mask = fifo[fd, Fifo.COUNT], fifo[fd, Fifo.ROOM], fifo[fd, Fifo.BASE], fifo[fd, Fifo.MASK]
+            d_end = fifo[fd, Fifo.HEAD] + d_count
+        first = thread[th, Thread.POS]
+        start = thread[th, Thread.NEXT]
+        accounted = core[k, Core.ACCOUNTED]
+        first_at = NEVER
+        overhead, no_data, no_room = 0, 0, 0
+        pos = first
+        while pos < num:
+            ready, free = 0, 0
+            if fi >= 0:
+                ready = ring[i_base + (i_head & i_mask), 0] if i_count > 0 else NEVER
+                if both:
+                    ready = max(ready, head_cycle(fifo, ring, fb))
+            if fd >= 0:
+                free = ring[d_base + ((d_end - d_room) & d_mask), 0] + 1 if d_count < d_room else NEVER
+            at = max(start, accounted, ready, free)
+            if at > until:
+                look = at
+                break
+            if at > accounted:
+                could = min(at, max(accounted, start))
+                got = min(at, max(could, ready))
+                overhead += could - accounted
+                no_data += got - could
+                no_room += at - got
+            a_bits, b_bits = a_addr, b_addr
+            if fi >= 0:
+                slot = i_base + (i_head & i_mask)
+                ring[slot, 0] = at
+                i_head += 1
+                i_count -= 1
+                if fa >= 0:
+                    a_bits = ring[slot, 1]
+                    if both:
+                        b_bits = pop(fifo, ring, event, wheel, clock, todo, fb, at)
+                else:
+                    b_bits = ring[slot, 1]
+            if simple:
+                bits = load_bits(sram, sram_u16, regs, k, a_kind, a_type, a_addr + pos * a_stride, a_bits)
+                if op != Op.MOV:
+                    b_bits = load_bits(sram, sram_u16, regs, k, b_kind, b_type, b_addr + pos * b_stride, b_bits)
+                    bits = f32_to_bits(alu_f32(op, bits_to_f32(bits), bits_to_f32(b_bits)))
+                store_bits(sram, sram_u16, regs, k, d_kind, d_type, d_addr + pos * d_stride, bits)
+            else:
+                bits, _ = run_elements(code, thread, sram, sram_f32, sram_u16, regs, regs_f32, k, th, pos, pos + 1, a_bits, b_bits)
+            if fd >= 0:
+                slot = d_base + (d_end & d_mask)
+                ring[slot, 0] = at + latency
+                ring[slot, 1] = bits
+                d_count += 1
+                d_end += 1
+            if pos == first:
+                first_at = at
+            pos += 1
+            start = at + cycles
+            accounted = start
+        done = pos - first
+        if done > 0:
+            core[k, Core.STALL + Stall.OVERHEAD] += overhead
+            core[k, Core.STALL + Stall.DATA] += no_data
+            core[k, Core.STALL + Stall.ROOM] += no_room
+            core[k, Core.ACCOUNTED] = accounted
+            core[k, Core.LAST_THREAD] = th - core[k, Core.THREAD]
+            thread[th, Thread.POS] = pos
+            thread[th, Thread.NEXT] = start
+            count_elements(plan, core, thread, k, th, done)
+            count_busy(plan, row_cycles, core, thread, k, th, done * cycles)
+            clock[Clock.LAST_ACTIVE] = max(clock[Clock.LAST_ACTIVE], start - 1)
+            if fi >= 0:
+                fifo[fi, Fifo.HEAD] = i_head
+                fifo[fi, Fifo.COUNT] = i_count
+                wake_producer(fifo, event, wheel, clock, todo, fi, first_at)
+            if fd >= 0:
+                fifo[fd, Fifo.COUNT] = d_count
+                wake_consumer(fifo, event, wheel, clock, todo, fd, d_count - done, first_at + latency)
+        blocked = True
+        if pos == num:
+            thread[th, Thread.PHASE] = Phase.ENDING
+            core[k, Core.STREAM] = -1
+            look = start
+        elif look == NEVER:
+            if todo[0]:
+                drain(
+                    clock, rate, plan, fifo, ring, chan, rival, core, thread, event, wheel, todo, journal,
+                    source, sink, out_value, out_cycle, cycle,
+                )  # fmt: skip
+                blocked = False
+            elif fd >= 0 and d_count >= d_room:
+                fifo[fd, Fifo.WAITS] |= Waits.PRODUCER
+            else:
+                if fi >= 0 and i_count == 0:
+                    fifo[fi, Fifo.WAITS] |= Waits.CONSUMER
+                if both and fifo[fb, Fifo.COUNT] == 0:
+                    fifo[fb, Fifo.WAITS] |= Waits.CONSUMER
+    return look
