@@ -61,9 +61,12 @@ def compile_model(
     if not 1 <= context <= seq_len:
         raise ConfigError(f"context {context} is outside 1..{seq_len}, the positions '{model.name}' was made for")
     on_stage(0.5, "partition, place, route")
+    if mesh is not None:
+        _check_mesh(*mesh, spec, "--mesh")
     blocks = partition(model.config, spec, dtype, context)
     if placement_file is not None:
         placement = read_placement(placement_file)
+        _check_mesh(placement.width, placement.height, spec, str(placement_file))
     else:
         placement = place(blocks, spec, mesh)
     placement.verify(blocks)
@@ -72,3 +75,8 @@ def compile_model(
     kept = fitting_copies(model.config, spec, blocks[0]) if keep_outputs else ()
     program = lower(model, spec, blocks, placement, nets, dtype, context, head, kept)
     return Compiled(spec, model, build_graph(model.config), blocks, placement, nets, program, dtype, context, head, kept)
+
+
+def _check_mesh(width: int, height: int, spec: MachineSpec, where: str) -> None:
+    if width > spec.width or height > spec.height:
+        raise ConfigError(f"{where}: a mesh of {width}x{height} PEs is more than {spec.name} has, {spec.width}x{spec.height}")

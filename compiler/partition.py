@@ -55,15 +55,24 @@ def _best(
 ) -> tuple[int, int, int, int]:
     """The shape of least predicted cycles times PEs among those that fit."""
     best: tuple[float, tuple[int, int, int, int]] | None = None
-    least = (1 << 62, 0, 0)
+    least: tuple[int, int, int] | None = None  # bytes, width, height of what the machine has PEs for
+    narrowest = (1 << 62, 0)
     for width, height, slices in shapes:
+        narrowest = min(narrowest, (width, height))
+        if width > spec.width or height > spec.height:
+            continue
         need = bytes_of(width, height, slices)
-        least = min(least, (need, width, height))
-        if need + CODE_BYTES > spec.data_bytes or width > spec.width or height > spec.height:
+        least = (need, width, height) if least is None else min(least, (need, width, height))
+        if need + CODE_BYTES > spec.data_bytes:
             continue
         cost = cycles_of(width, height, slices) * width * height
         if best is None or cost < best[0]:
             best = (cost, (width, height, slices, need))
+    if least is None:
+        raise DoesNotFitError(
+            f"block '{name}' does not fit: it needs at least {narrowest[0]}x{narrowest[1]} PEs, {spec.name} has {spec.width}x{spec.height}",
+            help="take a machine with more PEs",
+        )
     if best is None:
         need, width, height = least
         raise DoesNotFitError(

@@ -9,7 +9,6 @@ from checkpoints import random_model
 
 from wse.bench import compare, decode, fabric
 from wse.bench.output import DECODE_COLUMNS, FABRIC_COLUMNS, render
-from wse.cli import main
 from wse.compiler.compile import compile_model
 from wse.errors import ConfigError, VerificationError
 from wse.provenance import config_hash, provenance
@@ -114,13 +113,14 @@ def write(path, cycles, schema=1):
         ({"pp 8": 1000, "tg 8": 2000, "tg 9": 1}, "1", 0),
     ],
 )
-def test_compare_exits_with_5_when_a_test_is_over_the_bar_or_gone(new, bar, code, tmp_path, capsys):
+def test_compare_exits_with_5_when_a_test_is_over_the_bar_or_gone(new, bar, code, tmp_path, wse):
     base = write(tmp_path / "base.json", {"pp 8": 1000, "tg 8": 2000})
-    arguments = ["bench", "compare", str(base), str(write(tmp_path / "new.json", new)), *(["--fail-on", bar] if bar else [])]
-    assert exit_code(arguments) == code
-    out = capsys.readouterr()
-    assert "m pp 8" in out.out and "1,000" in out.out
-    assert ("error[verify]" in out.err) == (code == 5)
+    done = wse("bench", "compare", base, write(tmp_path / "new.json", new), *(["--fail-on", bar] if bar else []))
+    assert done.code == code
+    assert "m pp 8" in done.out and "1,000" in done.out
+    assert ("error[verify]" in done.err) == (code == 5)
+    facts = json.loads(wse("bench", "compare", base, tmp_path / "new.json", "--json").out)
+    assert {c["test"]: c["new_cycles"] for c in facts} == {f"m {name}": new.get(name) for name in {"pp 8": 0, "tg 8": 0} | new}
 
 
 def test_compare_refuses_what_it_cannot_compare(tmp_path):
@@ -142,20 +142,11 @@ def test_compare_refuses_what_it_cannot_compare(tmp_path):
             compare.parse_bar(bar)
 
 
-def exit_code(arguments):
-    try:
-        main(arguments)
-    except SystemExit as done:
-        return done.code
-    return 0
-
-
-def test_the_verb_prints_a_table_and_the_same_as_json(tmp_path, capsys):
+def test_the_verb_prints_a_table_and_the_same_as_json(tmp_path, wse):
     options = ["-p", "3", "-n", "2-3", "-r", "1", "-q"]
-    assert exit_code(["bench", "decode", "kjv", *options]) == 0
-    table = capsys.readouterr().out
-    assert all(f"| {name} " in table for name in ("pp 3", "tg 2", "tg 3"))
-    assert exit_code(["bench", "decode", "kjv", *options, "--json", "-o", str(tmp_path / "b.json")]) == 0
+    code, table, _ = wse("bench", "decode", "kjv", *options)
+    assert code == 0 and all(f"| {name} " in table for name in ("pp 3", "tg 2", "tg 3"))
+    assert wse("bench", "decode", "kjv", *options, "--json", "-o", tmp_path / "b.json").code == 0
     written = json.loads((tmp_path / "b.json").read_text())
     assert [r["test"] for r in written["results"]] == ["pp 3", "tg 2", "tg 3"]
     assert f"{written['results'][0]['cycles_per_token']:,.1f}" in table
@@ -171,6 +162,6 @@ def test_the_verb_prints_a_table_and_the_same_as_json(tmp_path, capsys):
         (["-n", "9000"], 3, "'tg 9000' needs 9000 positions"),
     ],
 )
-def test_tests_that_cannot_run_are_refused(options, code, words, capsys):
-    assert exit_code(["bench", "decode", "kjv", *options]) == code
-    assert words in capsys.readouterr().err
+def test_tests_that_cannot_run_are_refused(options, code, words, wse):
+    done = wse("bench", "decode", "kjv", *options)
+    assert done.code == code and words in done.err

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from checkpoints import random_model, write_llama2c
 
-from wse.cli import main
 from wse.compiler.check import not_compared
 from wse.compiler.compile import compile_model
 from wse.compiler.lower import REUSED
+from wse.compiler.reference import Reference
 from wse.crosscheck import check_tokens, verify
 from wse.errors import VerificationError
 from wse.runner import Session
@@ -107,19 +107,14 @@ def test_token_check_says_where_tokens_part(tiny):
     assert verdict.detail == f"at generated token 2: {wrong[2]} on the wafer, {tokens[2]} in NumPy"
 
 
-def test_the_verb_prints_facts_as_json(tmp_path, capsys):
-    main(["verify", str(write_llama2c(tmp_path, random_model())), "-p", "the", "-n", "2", "--json", "-q"])
-    facts = json.loads(capsys.readouterr().out)
+def test_the_verb_prints_facts_as_json(tmp_path, wse):
+    facts = json.loads(wse("verify", write_llama2c(tmp_path, random_model()), "-p", "the", "-n", "2", "--json", "-q").out)
     assert facts["ops_not_compared"] == [] and facts["outputs_compared"] == facts["tokens"] * len(facts["ops"])
     assert all(op["max_relative_error"] <= facts["tolerance"] for op in facts["ops"].values())
 
 
-def test_a_run_whose_tokens_differ_reports_and_exits_with_5(monkeypatch, capsys):
-    from wse.compiler.reference import Reference
-
+def test_a_run_whose_tokens_differ_reports_and_exits_with_5(monkeypatch, wse):
     right = Reference.step
     monkeypatch.setattr(Reference, "step", lambda self, token: right(self, token) | {"argmax": np.int64(7)})
-    with pytest.raises(SystemExit) as done:
-        main(["run", "kjv", "-n", "2", "-q"])
-    out = capsys.readouterr()
-    assert done.value.code == 5 and "check differs" in out.out and "wse verify" in out.err
+    done = wse("run", "kjv", "-n", "2", "-q")
+    assert done.code == 5 and "check differs" in done.out and "wse verify" in done.err

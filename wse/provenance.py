@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import platform
+import resource
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -48,6 +49,12 @@ def config_hash(config: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
 
 
+def peak_memory_bytes() -> int:
+    """The most memory this process has had resident."""
+    unit = 1 if platform.system() == "Darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
 def provenance(config: dict[str, Any]) -> dict[str, Any]:
     """Versions, commit, command line, host, and `config` (fully resolved) with its hash."""
     return {
@@ -55,7 +62,10 @@ def provenance(config: dict[str, Any]) -> dict[str, Any]:
         "git_commit": git_commit(),
         "argv": sys.argv[1:],
         "date_utc": datetime.now(UTC).isoformat(timespec="seconds"),
-        "host": {"cores": os.cpu_count(), "machine": platform.machine(), "system": platform.system()},
+        "host": {
+            "cores": os.cpu_count(), "machine": platform.machine(), "system": platform.system(),
+            "peak_memory_bytes": peak_memory_bytes(),
+        },
         "config": config,
         "config_hash": config_hash(config),
-    }
+    }  # fmt: skip

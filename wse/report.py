@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from typing import Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
@@ -28,8 +28,7 @@ def print_report(summary: dict[str, Any], console: Console) -> None:
 
 
 def _report(s: dict[str, Any]) -> Group:
-    ops: list[RenderableType] = [_ops(s), ""] if s["ops"] else []
-    return Group(_headline(s), _tokens(s), "", _speed(s), _bound(s), "", _blocks(s), "", *ops, _details(s))
+    return Group(_headline(s), _tokens(s), "", _speed(s), _bound(s), "", _blocks(s), "", _ops(s), "", _details(s))
 
 
 def _headline(s: dict[str, Any]) -> Text:

@@ -91,7 +91,7 @@ def summarize(session: Session, prompt: list[int], tokens: list[Token], text: st
         "pe_active_frac": float(counters.busy.sum() / (counters.cycles * len(program.core_pe))),
         **_pe_cycles(program, counters),
         "blocks": _blocks(compiled, counters, num_positions, bounds),
-        "ops": _ops(program, counters, num_positions),
+        "ops": cost_by_op(program, counters.row_busy, counters.row_elapsed, num_positions),
         "busiest_pes": _busiest_pes(compiled, counters),
         "busiest_links": _busiest_links(compiled, counters, links),
         "link_util_max": float(links.max() / counters.cycles),
@@ -166,12 +166,6 @@ def _blocks(compiled: Compiled, counters: Counters, num_tokens: int, bounds: tup
             "lower_bound_last_op_cycles": bound.last, "bound_by": bound.bound_by,
         })  # fmt: skip
     return result
-
-
-def _ops(program: Program, counters: Counters, num_tokens: int) -> list[dict[str, Any]]:
-    """`cost_by_op`, where the engine counts by code row."""
-    rows = [getattr(counters, name, None) for name in ("row_busy", "row_elapsed")]
-    return [] if rows[0] is None or rows[1] is None else cost_by_op(program, rows[0], rows[1], num_tokens)
 
 
 def _inside(pe: np.ndarray, width: int, rect: Rect) -> np.ndarray:

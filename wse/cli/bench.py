@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from wse.bench.output import DECODE_COLUMNS, FABRIC_COLUMNS, FORMATS, render
-from wse.cli.options import arch_options, compile_with, emit, load_machine, machine_options, output_option, progress_options
+from wse.cli.options import (
+    arch_options,
+    compile_with,
+    emit,
+    emit_json,
+    json_option,
+    load_machine,
+    machine_options,
+    output_option,
+    progress_options,
+)
 from wse.errors import ConfigError, DoesNotFitError
 from wse.progress import Progress
 from wse.ranges import parse_ranges
@@ -138,13 +148,17 @@ def fabric(
 @click.argument("base", type=click.Path(path_type=Path))
 @click.argument("new", type=click.Path(path_type=Path))
 @click.option("--fail-on", metavar="+1%", help="exit with 5 when a test takes so much more cycles, or is gone")
+@json_option
 @output_option
-def compare(base: Path, new: Path, fail_on: str | None, output: Path | None) -> None:
+def compare(base: Path, new: Path, fail_on: str | None, as_json: bool, output: Path | None) -> None:
     """Cycles per test of two JSON files of `wse bench`, side by side."""
     from wse.bench import compare as bench
 
     bar = None if fail_on is None else bench.parse_bar(fail_on)
     changes = bench.compare(base, new)
-    emit(bench.render_changes(changes), output)
+    if as_json:
+        emit_json([{"test": c.name, "base_cycles": c.base, "new_cycles": c.new, "change_frac": c.change_frac} for c in changes], output)
+    else:
+        emit(bench.render_changes(changes), output)
     if bar is not None:
         bench.gate(changes, bar)

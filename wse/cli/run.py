@@ -53,7 +53,9 @@ def run(
     if not ids:
         raise ConfigError("the prompt is empty")
     rng = np.random.default_rng(seed)
-    session = Session(compiled, (lambda logits: sample(logits, temperature, top_p, rng)) if temperature > 0 else None)
+    choose = (lambda logits: sample(logits, temperature, top_p, rng)) if temperature > 0 else None
+    with progress.stage("loading the wafer"):
+        session = Session(compiled, choose)
     session.check_room(len(ids), n_gen)
     warm_up(progress)
     tokens, stream, started = [], tokenizer.decode_stream(), time.perf_counter()

@@ -38,7 +38,8 @@ def verify(
     ids = compiled.model.tokenizer.encode(prompt)
     if not ids:
         raise ConfigError("the prompt is empty")
-    session = Session(compiled)
+    with progress.stage("loading the wafer"):
+        session = Session(compiled)
     session.check_room(len(ids), n_gen)
     warm_up(progress)
     with progress.stage("verifying", total=len(ids) + n_gen - 1) as stage:
