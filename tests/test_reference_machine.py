@@ -3,50 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
 from reference.arithmetic import bits_of_f32, compute
-from reference.machine import ReferenceMachine
+from reference.timing import F0, F1, HERE, RAMP, E, N, W, advance, assert_first_in, builder, load, on_one_pe
 
 from wse.builder import Pes, ProgramBuilder
 from wse.isa import Done, Fault, Op, OpClass, Port, Stall, Status, Type
 from wse.operands import Reg
-from wse.program import Program, Rect
-from wse.spec import load_spec
-
-N, E, S, W, RAMP = Port.NORTH, Port.EAST, Port.SOUTH, Port.WEST, Port.RAMP
-HERE = Rect(0, 0, 1, 1)
-F0, F1 = Reg(10), Reg(11)
-FOREVER = 10**6
-
-
-def builder(width: int = 1, height: int = 1, **numbers: int) -> ProgramBuilder:
-    return ProgramBuilder(load_spec("wse2", **{"task_start_cycles": 0, "num_microthreads": 2, **numbers}), width, height)
-
-
-def load(program: ProgramBuilder | Program, feeds: dict[str, int] | None = None) -> ReferenceMachine:
-    """A machine whose host inputs were fed that many wavelets each, numbered 0, 1, …"""
-    machine = ReferenceMachine(program.link() if isinstance(program, ProgramBuilder) else program)
-    for name, num in (feeds or {}).items():
-        machine.feed(name, np.arange(num, dtype=np.int32))
-    return machine
-
-
-def advance(machine: ReferenceMachine, cycle: int) -> dict[str, np.ndarray]:
-    """The state after cycles 0 .. cycle-1, whether or not the programs have ended."""
-    outputs = {port.name: FOREVER for port in machine.program.host_out}
-    machine.run(outputs or None, max_cycles=cycle)
-    return machine.snapshot()
-
-
-def assert_first_in(cycle: int, program: ProgramBuilder, happened: Callable[[dict[str, np.ndarray]], Any], **feeds: int) -> None:
-    """`happened` is false of the state at the end of cycle - 1 and true of that at the end of `cycle`."""
-    machine = load(program, feeds)
-    assert not happened(advance(machine, cycle)), f"before cycle {cycle}"
-    assert happened(advance(machine, cycle + 1)), f"not in cycle {cycle}"
-
+from wse.program import Rect
 
 # --- fabric ---------------------------------------------------------------------------------------------------
 
@@ -205,12 +171,6 @@ def test_an_input_fed_between_runs_streams_from_the_current_cycle() -> None:
 
 
 # --- core -----------------------------------------------------------------------------------------------------
-
-
-def on_one_pe(code: Callable[[Pes], None], **numbers: int) -> ProgramBuilder:
-    program = builder(**numbers)
-    code(program.pes(HERE))
-    return program
 
 
 def cycles_of(code: Callable[[Pes], None], **numbers: int) -> int:
@@ -419,12 +379,40 @@ def test_counters() -> None:
     assert state["sram_write_bytes"][0] == 4 * 4 + 3 * 4
 
 
+def test_rows_count_what_they_take() -> None:
+    """3 elements of 2 cycles each after an issue of 3; a loop of 2 rounds; the operation cut short has not ended."""
+
+    def code(pe: Pes) -> None:
+        with pe.loop(2, Reg(0, Type.I32)):
+            pe.add(F0, F0, 1.0, shape=3, thread=1)
+
+    numbers = {"issue_cycles": 3, "add_cycles": 2, "branch_taken_cycles": 9, "branch_not_taken_cycles": 4}
+    machine = load(on_one_pe(code, **numbers))
+    machine.run(max_cycles=3 + 5)  # the MOV, then two more cycles of issue and two and a half beats
+    assert machine.snapshot()["row_busy"].tolist() == [1, 3, 0, 0, 0]
+    assert machine.snapshot()["row_elapsed"].tolist() == [3, 0, 0, 0, 0]
+    assert machine.run() == Status.DONE
+    state = machine.snapshot()
+    # the main thread's additions (issued at once in the next cycle but 2) share the datapath with the microthread
+    assert state["row_busy"].tolist() == [1, 2 * 6, 2 * 2, 9 + 4, 0]
+    assert state["row_elapsed"][3] == 9 + 4
+    assert state["busy"].sum() == state["row_busy"][[0, 1, 2]].sum()
+
+
+def test_elapsed_counts_from_issue_to_the_last_cycle() -> None:
+    """Issued in 0, consumed in 3 (1 to the router, 2 ramp), 2 cycles a beat; nothing else."""
+    machine = load(receiver(num=1, move_cycles=2), {"in": 1})
+    machine.run()
+    assert machine.snapshot()["row_busy"].tolist() == [2, 0]
+    assert machine.snapshot()["row_elapsed"].tolist() == [5, 0]
+
+
 def test_stalls_have_a_reason() -> None:
     """Overhead in 0 and 1 (issue), data until the wavelet is consumed in 3; then ours does not fit twice more."""
     program = receiver(num=1, issue_cycles=3)
     machine = load(program, {"in": 1})
     machine.run()
-    assert machine.snapshot()["stall"][0].tolist() == [2, 1, 0]
+    assert machine.snapshot()["stall"][0].tolist() == [2, 1, 0, 0]
 
     program = sender(num=9, router_queue_depth=1, output_queue_depth=0, ramp_out_cycles=0, hop_cycles=1)
     program.route(HERE, 1, W, [E])
@@ -445,7 +433,7 @@ def test_deadlock_ends_after_the_last_cycle_in_which_anything_was_done() -> None
     machine = load(receiver(num=2), {"in": 1})
     assert machine.run() == Status.DEADLOCK
     assert machine.cycles == 4
-    assert machine.snapshot()["stall"][0].tolist() == [0, 3, 0]
+    assert machine.snapshot()["stall"][0].tolist() == [0, 3, 0, 0]
 
 
 @pytest.mark.parametrize("cut", range(12))

@@ -22,24 +22,12 @@ from typing import Any
 
 import numpy as np
 
+from wse.encode import encode
 from wse.errors import ProgramError
-from wse.isa import (
-    BRANCHES,
-    FLOAT_ONLY,
-    MAX_DIMS,
-    NUM_COLS,
-    TWO_SOURCES,
-    Col,
-    Done,
-    Kind,
-    Op,
-    Operand,
-    Port,
-    Type,
-)
-from wse.link import Array, Fragment, Label, link
-from wse.operands import Recv, Reg, Send, View, broadcast_strides, common_shape, contiguous
-from wse.program import NO_OP, NUMPY_TYPE, HostPort, Program, Rect
+from wse.isa import BRANCHES, MAX_POSITIONS, Col, Command, Done, Op, Pop, Port, Type, control_bits
+from wse.link import Array, FifoArray, Fragment, Label, Route, link
+from wse.operands import Fifo, Popped, Push, Recv, Reg, Send, View, contiguous
+from wse.program import NO_OP, NUMPY_TYPE, Binding, HostPort, Program, Rect
 from wse.spec import MachineSpec
 
 MAIN_TASK = 0
@@ -53,8 +41,8 @@ class ProgramBuilder:
     width: int
     height: int
     fragments: list[Fragment] = field(default_factory=list)
-    rx: dict[int, np.ndarray] = field(default_factory=dict)  # color -> int8 (height, width), -1 unrouted
-    tx: dict[int, np.ndarray] = field(default_factory=dict)  # color -> uint8 (height, width), port mask
+    routes: list[Route] = field(default_factory=list)  # distinct ones
+    route_at: dict[int, np.ndarray] = field(default_factory=dict)  # color -> int16 (height, width), index of a route, -1 unrouted
     host_in: list[HostPort] = field(default_factory=list)
     host_out: list[HostPort] = field(default_factory=list)
     source_lines: dict[str, int] = field(default_factory=dict)
@@ -71,33 +59,62 @@ class ProgramBuilder:
 
     def pes(self, rect: Rect, task: int = MAIN_TASK) -> Pes:
         """The PEs of `rect`, to write code of `task` for; task 0 is the main task and starts by itself."""
-        if not Rect(0, 0, self.width, self.height).contains(rect) or rect.num_pes <= 0:
-            raise ProgramError(f"rectangle {rect} is outside the mesh of {self.width}x{self.height} PEs", notes=[self.where()])
+        self._check_rect(rect)
+        if rect.num_pes <= 0:
+            raise ProgramError(f"rectangle {rect} has no PEs", notes=[self.where()])
         if not 0 <= task < self.spec.num_tasks:
             raise ProgramError(f"task {task} is outside 0..{self.spec.num_tasks - 1}", notes=[self.where()])
         return Pes(self, rect, task)
 
+    def _check_rect(self, rect: Rect) -> None:
+        if not Rect(0, 0, self.width, self.height).contains(rect):
+            raise ProgramError(f"rectangle {rect} is outside the mesh of {self.width}x{self.height} PEs", notes=[self.where()])
+
     def route(self, rect: Rect, color: int, rx: Port, tx: Iterable[Port]) -> None:
         """On every PE of `rect`, wavelets of `color` come in from `rx` and go out through all of `tx` at once."""
+        self._route(rect, color, Route((self._position(rect, color, rx, tx),)))
+
+    def switch(
+        self, rect: Rect, color: int, positions: Iterable[tuple[Port, Iterable[Port]]], *, ring: bool = False, pop: Pop = Pop.ALWAYS
+    ) -> None:
+        """On every PE of `rect`, `color` has a switch with these (rx, tx) positions, the first to begin with.
+
+        Control wavelets (`Pes.send_control`) advance or reset it; `ring`: the last position is followed by the first. `pop`: when the
+        command that was obeyed is taken off the wavelet. Raises `ProgramError`.
+        """
+        route = Route(tuple(self._position(rect, color, rx, tx) for rx, tx in positions), ring, pop)
+        if not 1 <= len(route.positions) <= MAX_POSITIONS:
+            raise ProgramError(
+                f"color {color} in {rect}: a switch has 1 to {MAX_POSITIONS} positions, got {len(route.positions)}", notes=[self.where()]
+            )
+        self._route(rect, color, route)
+
+    def _position(self, rect: Rect, color: int, rx: Port, tx: Iterable[Port]) -> tuple[Port, int]:
+        """(rx port, mask of tx ports) of one route position, if there can be one."""
         if not 0 <= color < self.spec.num_colors:
             raise ProgramError(f"color {color} is outside 0..{self.spec.num_colors - 1}", notes=[self.where()])
         mask = sum({1 << port for port in tx})
         if not mask or (mask & (1 << rx) and rx != Port.RAMP):
             raise ProgramError(f"color {color} in {rect}: rx {rx.name} needs at least one other tx port", notes=[self.where()])
-        if color not in self.rx:
-            self.rx[color] = np.full((self.height, self.width), -1, np.int8)
-            self.tx[color] = np.zeros((self.height, self.width), np.uint8)
-        at = np.s_[rect.y : rect.y + rect.height, rect.x : rect.x + rect.width]
-        taken = (self.rx[color][at] >= 0) & ((self.rx[color][at] != rx) | (self.tx[color][at] != mask))
+        return rx, mask
+
+    def _route(self, rect: Rect, color: int, route: Route) -> None:
+        self._check_rect(rect)
+        if route not in self.routes:
+            self.routes.append(route)
+        index = self.routes.index(route)
+        if color not in self.route_at:
+            self.route_at[color] = np.full((self.height, self.width), -1, np.int16)
+        there = self.route_at[color][rect.y : rect.y + rect.height, rect.x : rect.x + rect.width]
+        taken = (there >= 0) & (there != index)
         if taken.any():
-            y, x = np.argwhere(taken)[0] + (rect.y, rect.x)
+            y, x = np.argwhere(taken)[0]
             raise ProgramError(
-                f"color {color} already has another route at PE ({x},{y})",
-                notes=[f"there: rx {Port(self.rx[color][y, x]).name}, wanted: rx {rx.name}", self.where()],
-                help="a color has one rx port and one set of tx ports per router; take another color",
+                f"color {color} already has another route at PE ({x + rect.x},{y + rect.y})",
+                notes=[f"there: {self.routes[there[y, x]]}; wanted: {route}", self.where()],
+                help="a color has one rx port and one set of tx ports at a time: take another color, or a switch()",
             )
-        self.rx[color][at] = rx
-        self.tx[color][at] = mask
+        there[...] = index
 
     def input(self, name: str, x: int, y: int, color: int, port: Port) -> None:
         """The host streams wavelets of `color` into PE (x, y) through `port`, which must lead off the mesh."""
@@ -190,6 +207,19 @@ class Pes:
         """An array of zeros."""
         return self._declare(name, (shape,) if isinstance(shape, int) else shape, type, None)
 
+    def fifo(self, name: str, capacity: int, type: Type = Type.F32, *, on_push: int = -1, on_pop: int = -1) -> Fifo:
+        """A FIFO of `capacity` elements in SRAM, empty at load; `on_push`, `on_pop`: tasks that pushes and pops activate."""
+        where = self.program.where()
+        if capacity < 1:
+            raise ProgramError(f"FIFO '{name}' has a capacity of {capacity}", notes=[where], help="it must hold at least one element")
+        for task in (on_push, on_pop):
+            if not -1 <= task < self.program.spec.num_tasks:
+                raise ProgramError(f"FIFO '{name}': no task {task}", notes=[where])
+        self.program.emit(
+            self.rect, self.task, FifoArray(name, type, (int(capacity),), None, on_push, on_pop, self.program.line_index())
+        )
+        return Fifo(name, type)
+
     def _declare(self, name: str, shape: tuple[int, ...], type: Type, data: np.ndarray | None) -> View:
         shape = tuple(int(extent) for extent in shape)
         self.program.emit(self.rect, self.task, Array(name, type, shape, data))
@@ -197,13 +227,24 @@ class Pes:
 
     # --- operands ---------------------------------------------------------------------------------------------
 
-    def recv(self, color: int, held: bool = False) -> Recv:
-        """The next wavelets of `color`, one per element (`held`: one per outer step of a mapped operation)."""
-        return Recv(color, held)
+    def recv(self, color: int, held: bool = False, packed: bool | None = None) -> Recv:
+        """The next wavelets of `color`, one per element (`held`: one per outer step of a mapped operation).
 
-    def send(self, color: int) -> Send:
-        """Wavelets of `color`, one per element."""
-        return Send(color)
+        `packed`: two f16 elements in each wavelet (default: in operations of type F16 or MIXED).
+        """
+        return Recv(color, held, packed)
+
+    def send(self, color: int, control: bool = False, packed: bool | None = None) -> Send:
+        """Wavelets of `color`, one per element; with `control`, control wavelets (`control_bits`); `packed` as in `recv`."""
+        return Send(color, control, packed)
+
+    def push(self, fifo: Fifo) -> Push:
+        """A new element of `fifo` per element (a destination)."""
+        return Push(fifo)
+
+    def pop(self, fifo: Fifo) -> Popped:
+        """The oldest element of `fifo` per element, taken out (a source)."""
+        return Popped(fifo)
 
     # --- vector operations ------------------------------------------------------------------------------------
 
@@ -288,21 +329,36 @@ class Pes:
 
         `shape`: the iteration space (default: the views broadcast together), extents may be
         registers. `type`: of the arithmetic (default: i32 if an operand is, else f32). `thread`: 0 waits for the end,
-        k hands it to microthread k, which then does `on_done` to a task. Raises `ProgramError`.
+        k hands it to microthread k. `on_done`: what its end does to a task. Raises `ProgramError`.
         """
         try:
-            row, symbols = self._encode(op, d, a, b, shape, type, mapped)
+            row, symbols = encode(self.program.spec, op, d, a, b, shape, type, mapped)
         except ProgramError as error:
             raise ProgramError(f"{op.name.lower()}: {error.message}", notes=[self.program.where()], help=error.help) from None
         if not 0 <= thread <= self.program.spec.num_microthreads:
             raise ProgramError(f"{op.name.lower()}: no microthread {thread}", notes=[self.program.where()])
         row[Col.THREAD] = thread
         row[Col.DONE], row[Col.TASK] = on_done
-        if thread == 0 and on_done[0] != Done.NOTHING:
-            raise ProgramError(f"{op.name.lower()}: on_done wants a microthread", notes=[self.program.where()])
-        self.program.emit(self.rect, self.task, (row, symbols, None))
+        self._emit(row, symbols)
 
     # --- control ----------------------------------------------------------------------------------------------
+
+    def reroute(self, color: int, rx: Port, tx: Iterable[Port], position: int = 0) -> None:
+        """Overwrite a position of this PE's route or switch of `color`, from the next cycle on."""
+        rx, mask = self.program._position(self.rect, color, rx, tx)
+        if not 0 <= position < MAX_POSITIONS:
+            raise ProgramError(f"no position {position}", notes=[self.program.where()], help=f"positions are 0..{MAX_POSITIONS - 1}")
+        row, _ = encode(self.program.spec, Op.REROUTE, None, None, None, None, Type.I32, False)
+        row[Col.EXTENT : Col.EXTENT + 4] = color, position, rx, mask
+        self._emit(row, ())
+
+    def send_control(self, color: int, *commands: Command, task: int | None = None, **how: Any) -> None:
+        """One control wavelet of `color`: `commands` for the switches on its way, `task` for the cores it reaches."""
+        try:
+            bits = control_bits(*commands, task=task)
+        except ValueError as error:
+            raise ProgramError(str(error), notes=[self.program.where()]) from None
+        self.mov(self.send(color, control=True), bits, type=Type.I32, **how)
 
     def place(self, label: Label) -> None:
         """Put `label` here."""
@@ -314,10 +370,10 @@ class Pes:
 
     def branch(self, op: Op, a: Any, b: Any, label: Label, type: Type | None = None) -> None:
         """Go to `label` if the comparison (BLT, BGE, BEQ, BNE) of registers or numbers holds."""
-        if op not in BRANCHES or any(isinstance(operand, (View, Recv, Send)) for operand in (a, b)):
+        if op not in BRANCHES or any(isinstance(operand, (View, Recv, Send, Push, Popped)) for operand in (a, b)):
             raise ProgramError("a branch compares registers or numbers", notes=[self.program.where()])
-        row, _ = self._encode(op, None, a, b, None, type, False)
-        self.program.emit(self.rect, self.task, (row, (), label))
+        row, _ = encode(self.program.spec, op, None, a, b, None, type, False)
+        self._emit(row, (), label)
 
     @contextmanager
     def loop(self, count: int | Reg, counter: Reg | None = None) -> Iterator[Reg]:
@@ -344,6 +400,15 @@ class Pes:
         """Let a task be picked again."""
         self._control(Op.UNBLOCK, task=task)
 
+    def bind(self, color: int, register: Reg) -> None:
+        """Make this task a data task: it runs for every wavelet of `color` that arrives, with its 32 bits in `register`."""
+        where = self.program.where()
+        if self.task == MAIN_TASK:
+            raise ProgramError("the main task starts by itself and cannot be bound to a color", notes=[where])
+        if not 0 <= color < self.program.spec.num_colors:
+            raise ProgramError(f"color {color} is outside 0..{self.program.spec.num_colors - 1}", notes=[where])
+        self.program.emit(self.rect, self.task, Binding(self.task, color, register.number, self.program.line_index()))
+
     def start_blocked(self, task: int) -> None:
         """Load these PEs with `task` blocked."""
         self.program.blocked.append((self.rect, task))
@@ -351,87 +416,10 @@ class Pes:
     def _control(self, op: Op, task: int = 0, label: Label | None = None) -> None:
         if not 0 <= task < self.program.spec.num_tasks:
             raise ProgramError(f"no task {task}", notes=[self.program.where()])
-        row, _ = self._encode(op, None, None, None, None, Type.I32, False)
+        row, _ = encode(self.program.spec, op, None, None, None, None, Type.I32, False)
         row[Col.TASK] = task
-        self.program.emit(self.rect, self.task, (row, (), label))
+        self._emit(row, (), label)
 
-    # --- encoding ---------------------------------------------------------------------------------------------
-
-    def _encode(
-        self, op: Op, d: Any, a: Any, b: Any, shape: Any, type: Type | None, mapped: bool
-    ) -> tuple[np.ndarray, tuple[tuple[int, str], ...]]:
-        """The instruction's row, and (column, symbol) for each address the linker adds."""
-        operands = {Col.D: d, Col.A: a, Col.B: b}
-        if type is None:
-            types = [operand.type for operand in operands.values() if isinstance(operand, (View, Reg))]
-            type = Type.I32 if Type.I32 in types and op not in FLOAT_ONLY | {Op.ITOF} else Type.F32
-        if shape is not None and not isinstance(shape, tuple):
-            shape = (shape,)
-        views = [operand for operand in operands.values() if isinstance(operand, View)]
-        shape = common_shape(views, shape)
-        self._check(op, d, a, b, type, mapped, shape)
-        row = np.zeros(NUM_COLS, np.int64)
-        row[Col.OP], row[Col.TYPE], row[Col.MAPPED] = op, type, mapped
-        row[Col.EXTENT : Col.EXTENT + MAX_DIMS] = 1
-        row[Col.EXTENT_REG : Col.EXTENT_REG + MAX_DIMS] = -1
+    def _emit(self, row: np.ndarray, symbols: tuple[tuple[int, str], ...], label: Label | None = None) -> None:
         row[Col.LINE] = self.program.line_index()
-        for axis, extent in enumerate(shape, start=MAX_DIMS - len(shape)):
-            if isinstance(extent, Reg):
-                row[Col.EXTENT_REG + axis] = extent.number
-            else:
-                row[Col.EXTENT + axis] = extent
-        symbols = []
-        for col, operand in operands.items():
-            row[col + Operand.OFFSET_REG] = -1
-            if isinstance(operand, View):
-                size = np.dtype(NUMPY_TYPE[operand.type]).itemsize
-                row[col + Operand.KIND], row[col + Operand.TYPE] = Kind.MEM, operand.type
-                row[col + Operand.BASE] = operand.offset * size
-                row[col + Operand.STRIDE : col + Operand.STRIDE + MAX_DIMS] = broadcast_strides(operand, shape)
-                if operand.offset_reg is not None:
-                    row[col + Operand.OFFSET_REG] = operand.offset_reg.number
-                symbols.append((col + Operand.BASE, operand.name))
-            elif operand is not None:
-                index = op is Op.ARGMAX and col == Col.B
-                row[col + Operand.KIND], row[col + Operand.BASE] = _scalar(operand, Type.I32 if index else type)
-        return row, tuple(symbols)
-
-    def _check(self, op: Op, d: Any, a: Any, b: Any, type: Type, mapped: bool, shape: tuple[Any, ...]) -> None:
-        """Refuse what no machine could execute."""
-        if op in TWO_SOURCES | BRANCHES and (a is None or b is None):
-            raise ProgramError("needs two sources")
-        if op in FLOAT_ONLY and type != Type.F32:
-            raise ProgramError("is for f32 only")
-        if op is Op.MOD and type != Type.I32:
-            raise ProgramError("is for i32 only")
-        if isinstance(a, Send) or isinstance(b, Send) or isinstance(d, (Recv, int, float)):
-            raise ProgramError("a source cannot be send(), a destination cannot be recv() or a number")
-        if op is Op.FMAC and isinstance(d, Send):
-            raise ProgramError("accumulates, so its destination must be an array or a register")
-        if op is Op.ARGMAX and not (isinstance(d, Reg) and isinstance(a, View) and isinstance(b, (Reg, int))):
-            raise ProgramError("wants a register, an array and a register or number")
-        if isinstance(a, Recv) and isinstance(b, Recv) and a.color == b.color:
-            raise ProgramError(f"both sources receive color {a.color}")
-        if any(isinstance(operand, Recv) and operand.held for operand in (a, b)) and not mapped:
-            raise ProgramError("a held recv() wants mapped=True")
-        if mapped and len(shape) < 2:
-            raise ProgramError("mapped=True wants at least two dimensions")
-        for operand in (d, a, b):
-            if isinstance(operand, View) and (operand.type == Type.I32) != (type == Type.I32) and op not in (Op.MOV, Op.ITOF):
-                raise ProgramError(f"'{operand.name}' is {operand.type.name}, the operation {type.name}")
-            if isinstance(operand, (Recv, Send)) and not 0 <= operand.color < self.program.spec.num_colors:
-                raise ProgramError(f"no color {operand.color}")
-
-
-def _scalar(operand: Any, type: Type) -> tuple[Kind, int]:
-    """Kind and base column of an operand that is not in memory."""
-    if isinstance(operand, Reg):
-        return Kind.REG, operand.number
-    if isinstance(operand, Recv):
-        return (Kind.FABRIC_HELD if operand.held else Kind.FABRIC_IN), operand.color
-    if isinstance(operand, Send):
-        return Kind.FABRIC_OUT, operand.color
-    if isinstance(operand, (int, float, np.integer, np.floating)):
-        value = np.int32(operand) if type == Type.I32 else np.float32(operand)
-        return Kind.IMM, int(value.view(np.uint32))
-    raise ProgramError(f"cannot use {operand!r} as an operand")
+        self.program.emit(self.rect, self.task, (row, symbols, label))

@@ -4,9 +4,9 @@ An instruction is one row of int64 in `Program.code`; both the engine and the re
 rows by the column names below. What each opcode means, element by element, stands beside it. How
 long things take is design section 2.2; where that section is silent these rules fill it in:
 
-* A vector operation over `n` elements runs in beats of `lanes(op)` elements, one element where an
-  operand is a fabric operand consumed per element. A mapped operation runs each outer step (all
-  extents but the last) in beats of its own. A beat takes `cycles(op)` cycles: it takes its fabric operands,
+* A vector operation over `n` elements runs in beats of `lanes(op, type)` elements, one element where an
+  operand is a fabric operand consumed per element (two where it is packed, see below). A mapped operation runs each outer step (all
+  extents but the last) in beats of its own. A beat takes `cycles(op, type)` cycles: it takes its fabric operands,
   reads and writes memory and registers, and claims room in its output in the first; an element it
   sends has "executed" in the last. Elements are handled in index order, one after another.
 * With zero elements an operation is over `issue_cycles` after it was issued, and moves nothing.
@@ -23,6 +23,87 @@ long things take is design section 2.2; where that section is silent these rules
 * Stalls: a PE-cycle in which no beat is under way belongs to the lowest-numbered thread with an
   instruction under way (main thread first): "overhead" before that thread's next beat could start (issue, map step, branch,
   task start), then "data" until its fabric operands are there, then "room".
+* Counters by row of code, summed over all PEs that run it: `row_busy`, cycles in which a beat of its operation was under way;
+  `row_elapsed`, for each of its operations that has ended, the cycles from its issue to its last cycle, both included. A control
+  instruction or branch adds what it costs to both when it issues.
+
+Switches. A color at a router has 1 to 4 route positions, each an rx port and a set of tx ports; a plain route is one position.
+
+* A router has one FIFO for each (color, rx port that any position of the color names, or that code can write there); in each
+  cycle the current position's rx port says which of them is served, and its tx ports where the wavelet goes. The first position
+  is current at load. Wavelets in the other FIFOs wait. A neighbour, the host or the core sends into the FIFO of the port it
+  reaches, and room is judged for that FIFO alone. A FIFO or queue gives at most one wavelet in a cycle.
+* Arbitration and `wait` go by the cycle from which a wavelet could have left had its FIFO been served all the time.
+* A control wavelet has its control bit set and says in its 32 bits (`control_bits`): up to 8 commands, the first in bits 0-1, and
+  in bits 16-21 the number of a task plus one, or 0 for none; bits 22-31 are free. It moves as any wavelet does: takes a slot, a
+  link, and in multicast every tx port.
+* Where a control wavelet leaves a router in t and its color has a switch there, its first command acts on that switch: ADVANCE to
+  the next position, RESET to the first; the new position counts from t + 1. What leaves has that command popped (the others move
+  up, NONE comes in last) with `Pop.ALWAYS`, and with `Pop.ON_ADVANCE` if the command was ADVANCE. A plain route passes it on as
+  it is, and so does a link to the host.
+* A control wavelet that would leave a switch with bits 0-21 all zero is spent: it has nothing left to say. It goes nowhere, needs
+  neither port nor room, and takes no time: in the first cycle t in which it is the oldest of the served FIFO and could leave, it
+  is taken off and its command acts at once, so that in t the router serves the FIFO of the new position (unless that is the FIFO
+  it was in, which has given its wavelet). One for each color and cycle. It is not counted as sent.
+* After the last position ADVANCE leads to the first with ring mode; without, it is `Fault.SWITCH_PAST_END` of that PE and color
+  in t.
+* REROUTE issued in t overwrites one position of a color at its own router, from t + 1 on (also of a plain route, which is a ring
+  of one position that never pops). Wavelets stay in the FIFOs they are in. It takes `control_cycles`. If it meets a command in
+  the same cycle, both act.
+* Counters: `sent` and `wait` are by (PE, color) as for plain routes; `switch_sent` counts, for each row of `Program.switches`,
+  the wavelets that left through each port.
+
+Control wavelets at a core. In a cycle t in which the oldest wavelet of an input queue could be consumed and is a control wavelet,
+the core takes it off: the task it names, if any, is activated, seen from t + 1 on. It is no operand: what is behind it can be
+consumed from t + 1 on. A task without code (or one that a color is bound to) is `Fault.BAD_TASK`.
+
+Data tasks. A task that is bound to a color is runnable in t when it is not blocked and the oldest wavelet of that color's input
+queue could be consumed in t and is data. Like any task it is picked only when the main thread is free, and the lowest number
+goes first over all kinds. Picking it in t consumes the wavelet and puts its 32 bits into the register named in the binding,
+before the core issues or executes anything in t; the task then takes `task_start_cycles` as others do. A queue gives one wavelet
+a cycle, so that a task whose code takes no time runs once a cycle. BLOCK and UNBLOCK act on it; ACTIVATE, completions and control
+wavelets cannot name it. The main task cannot be bound, a queue feeds at most one task, and then no instruction.
+
+f16. An operation of type F16 rounds every source to f16 when it reads it (f32 memory, registers, immediates and unpacked wavelets
+hold f32; f16 memory and packed wavelets are exact), computes in f16, and widens the result again where 32 bits are stored. Add,
+subtract, multiply, maximum and minimum round once, to nearest even; FMAC rounds the product to f16, then the sum; special
+functions and ITOF are computed as for f32 and that result is rounded. FMAC of type MIXED rounds both factors to f16; the product,
+which is then exact, is added to the f32 destination and the sum rounded to f32. ARGMAX and branches have no f16 type: f16 memory
+widens exactly.
+
+* `lanes` and `cycles` of a type are numbers of the spec: move, add and fma with `_f16` for F16, `fma_mixed` for MIXED; special
+  functions are one element a beat in any type.
+* A fabric operand whose column TYPE is F16 is packed, two elements a wavelet, the first in the low half; else a wavelet is one
+  element of 32 bits (an f16 value as f32). The operation may be of any floating-point type. Received, an element of even index in
+  the whole operation takes a wavelet and the element after it the high half; of a held operand, so do outer steps of even and odd
+  index. Sent, the wavelet leaves with the element of odd index, or with the last one, its high half then 0. The odd half is kept
+  by the operation.
+* A beat handles one element where an operand is consumed or sent per element and is not packed; else, where one is packed, two
+  from an even index on, one from an odd (never more than `lanes`). It waits only for wavelets it takes and for room for one it
+  sends.
+
+FIFOs in SRAM. A core's code declares circular buffers of a capacity and an element type in its SRAM, empty at load: the k-th
+element ever pushed is stored at slot k mod capacity. An element of an operation pops from one (FIFO_POP) or is pushed onto one
+(FIFO_PUSH), in index order; conversions are those of memory of that type, and each is counted as a read or write of SRAM. A beat
+handles at most `capacity` elements, and waits until as many as it handles are there, or room for as many, at the end of the cycle
+before ("data" and "room" where stalls are told apart); it pops and pushes in its first cycle. A beat in t that pushes or pops
+activates the task that the FIFO names for that, seen from t + 1 on.
+
+Bank conflicts. With `bank_conflicts` = 1 a beat takes one cycle more when its destination is in memory and a source in memory
+lies in another word of the same bank class: word addresses (byte address // 4 in the PE's SRAM) that differ but are equal modulo
+4. The first element of the beat decides, for any number of lanes and, with f16, whichever half of the word it is; so an f16 beat
+compares the words its elements begin in. Any vector operation can conflict; the two sources of one operation cannot, an element
+that is updated in place cannot, nor can scalars, immediates, wavelets or FIFOs in SRAM. The cycle more is the beat's last; it
+counts as `Stall.BANK` instead of busy, and in `row_busy`.
+
+Completions. An operation on any thread, the main thread too, can activate or unblock a task: at the end of its last cycle, seen
+from the next one on.
+
+Ends of a run. With outputs awaited, when the last has arrived. With none awaited, when every program has ended: no task running
+or activated, no operation under way, and no wavelet queued or under way in an input queue that a task is bound to. In a program
+that is reactive (an instruction sends control wavelets, or a task is bound to a color) a core that has ended can be woken, so
+there the run is over when that holds and nothing can move any more; `cycles` is then as at a deadlock: the cycle after the last
+in which anything was done.
 """
 
 from __future__ import annotations
@@ -35,15 +116,15 @@ class Op(IntEnum):
 
     # copies
     MOV = 0  # d = a, bits unchanged (converted only between f16 memory and 32-bit)
-    # arithmetic, f32 or i32 (i32 wraps around; a shift of nothing, no saturation)
+    # arithmetic, f32, f16 or i32 (i32 wraps around; a shift of nothing, no saturation)
     ADD = 1  # d = a + b
     SUB = 2  # d = a - b
     MUL = 3  # d = a * b
     MAX = 4  # d = a if a > b else b
     MIN = 5  # d = a if a < b else b
-    # multiply-accumulate: product and sum are each rounded to f32
+    # multiply-accumulate: product and sum are each rounded to the type
     FMAC = 6  # d = d + a * b
-    # special functions, computed in f64 and rounded to f32 (DIV and MOD also in i32, rounding down)
+    # special functions, computed in f64 and rounded to f32, then to f16 in that type (DIV and MOD also in i32, rounding down)
     DIV = 7  # d = a / b
     MOD = 8  # d = a mod b, i32 only, sign of b
     EXP = 9  # d = e ** a
@@ -64,6 +145,7 @@ class Op(IntEnum):
     BLOCK = 22
     UNBLOCK = 23
     END = 24  # end of a task's code
+    REROUTE = 25  # overwrite a route position at this router; columns EXTENT..: color, position, rx port, mask of tx ports
 
 
 class OpClass(IntEnum):
@@ -76,11 +158,12 @@ class OpClass(IntEnum):
 
 
 class Stall(IntEnum):
-    """Why no beat was under way: the columns of the stall counters (idle is what remains)."""
+    """Why no beat made progress: the columns of the stall counters (idle is what remains)."""
 
     OVERHEAD = 0
     DATA = 1
     ROOM = 2
+    BANK = 3  # a beat is under way, but waits for a bank
 
 
 class Kind(IntEnum):
@@ -90,21 +173,30 @@ class Kind(IntEnum):
     MEM = 1  # SRAM, through base, strides and an optional offset register
     REG = 2  # a scalar register, read or written anew for every element
     IMM = 3  # 32 bits in the instruction
-    FABRIC_IN = 4  # one wavelet of a color per element
-    FABRIC_HELD = 5  # one wavelet of a color per outer step of a mapped operation, held for its inner elements
-    FABRIC_OUT = 6  # one wavelet of a color per element
+    FABRIC_IN = 4  # one wavelet of a color per element (packed: per two)
+    FABRIC_HELD = 5  # one wavelet of a color per outer step of a mapped operation (packed: per two), held for its inner elements
+    FABRIC_OUT = 6  # one wavelet of a color per element (packed: per two)
+    CONTROL_OUT = 7  # one control wavelet of a color per element, whose 32 bits it is
+    FIFO_POP = 8  # the oldest element of a FIFO in SRAM, taken out
+    FIFO_PUSH = 9  # a new element of a FIFO in SRAM
+
+
+FIFO_KINDS = frozenset({Kind.FIFO_POP, Kind.FIFO_PUSH})
+RECEIVES = frozenset({Kind.FABRIC_IN, Kind.FABRIC_HELD})
+SENDS = frozenset({Kind.FABRIC_OUT, Kind.CONTROL_OUT})
 
 
 class Type(IntEnum):
-    """Element types. Arithmetic is in F32 or I32; F16 is a storage type of SRAM only (round to nearest even)."""
+    """Types of arithmetic and, but for MIXED, of elements in memory; conversions to F16 round to nearest even."""
 
     F32 = 0
     I32 = 1
     F16 = 2
+    MIXED = 3  # of FMAC only: f16 factors, f32 sum
 
 
 class Done(IntEnum):
-    """What a microthread's operation does to a task when it ends."""
+    """What an operation does to a task when it ends."""
 
     NOTHING = 0
     ACTIVATE = 1
@@ -121,12 +213,50 @@ class Port(IntEnum):
     RAMP = 4
 
 
+class Command(IntEnum):
+    """What a control wavelet tells a switch."""
+
+    NONE = 0
+    ADVANCE = 1
+    RESET = 2
+
+
+class Pop(IntEnum):
+    """When a switch takes the command it obeyed off a control wavelet."""
+
+    NEVER = 0
+    ALWAYS = 1
+    ON_ADVANCE = 2
+
+
+MAX_POSITIONS = 4
+MAX_COMMANDS = 8
+COMMAND_BITS = 2
+COMMANDS_MASK = (1 << COMMAND_BITS * MAX_COMMANDS) - 1
+TASK_SHIFT = 16  # of a control wavelet's task number plus one
+TASK_MASK = 0x3F
+
+
+def control_bits(*commands: Command, task: int | None = None) -> int:
+    """The 32 bits of a control wavelet with these commands (the first is obeyed first) that activates `task` at cores it reaches.
+
+    Raises `ValueError` for more than 8 commands or a task that does not fit.
+    """
+    if len(commands) > MAX_COMMANDS:
+        raise ValueError(f"a control wavelet carries at most {MAX_COMMANDS} commands, got {len(commands)}")
+    if task is not None and not 0 <= task < TASK_MASK:
+        raise ValueError(f"a control wavelet names a task in 0..{TASK_MASK - 1}, got {task}")
+    bits = sum(int(command) << COMMAND_BITS * i for i, command in enumerate(commands))
+    return bits | (0 if task is None else task + 1) << TASK_SHIFT
+
+
 PORT_STEP = {Port.NORTH: (0, -1), Port.EAST: (1, 0), Port.SOUTH: (0, 1), Port.WEST: (-1, 0)}
 OPPOSITE = {Port.NORTH: Port.SOUTH, Port.EAST: Port.WEST, Port.SOUTH: Port.NORTH, Port.WEST: Port.EAST, Port.RAMP: Port.RAMP}
 
 VECTOR_OPS = frozenset(op for op in Op if op <= Op.ARGMAX)
 BRANCHES = frozenset({Op.BLT, Op.BGE, Op.BEQ, Op.BNE})
 TWO_SOURCES = frozenset({Op.ADD, Op.SUB, Op.MUL, Op.MAX, Op.MIN, Op.FMAC, Op.DIV, Op.MOD})
+HALF_TYPES = frozenset({Type.F16, Type.MIXED})
 FLOAT_ONLY = frozenset({Op.FMAC, Op.EXP, Op.RSQRT, Op.SILU, Op.SIN, Op.COS, Op.ARGMAX})
 
 OP_CLASS = {
@@ -137,7 +267,7 @@ OP_CLASS = {
 }
 
 FLOPS = {op: 0 if op in (Op.MOV, Op.MOD, Op.ITOF) else 2 if op is Op.FMAC else 1 for op in VECTOR_OPS}
-"""Floating-point operations per element of an f32 operation; an i32 operation counts none."""
+"""Floating-point operations per element of an operation in a floating-point type; an i32 operation counts none."""
 
 MAX_DIMS = 4
 TYPE_BYTES = {Type.F32: 4, Type.I32: 4, Type.F16: 2}
@@ -151,7 +281,7 @@ class Col(IntEnum):
     """
 
     OP = 0
-    TYPE = 1  # of the arithmetic, or of a branch's comparison: F32 or I32
+    TYPE = 1  # of the arithmetic, or of a branch's comparison (F32 or I32)
     THREAD = 2  # 0 main thread, k microthread k
     MAPPED = 3
     EXTENT = 4  # ..7
@@ -169,13 +299,29 @@ class Operand(IntEnum):
     """Columns of an operand, counted from its first column."""
 
     KIND = 0
-    TYPE = 1  # element type of a MEM operand
-    BASE = 2  # MEM: byte address; REG: number; IMM: 32 bits as unsigned; FABRIC_*: color
+    TYPE = 1  # element type of a MEM operand; of a fabric operand F16 if it is packed
+    BASE = 2  # MEM: byte address; REG: number; IMM: 32 bits as unsigned; FABRIC_*: color; FIFO_*: index into `CodeClass.fifos`
     OFFSET_REG = 3  # MEM: register added to the address, in elements
     STRIDE = 4  # ..7, in elements, one per extent
 
 
 NUM_COLS = 40
+
+
+class Switch(IntEnum):
+    """Columns of `Program.switches`: one row per channel with more than one position, or that code rewrites."""
+
+    CHANNEL = 0
+    NUM = 1  # positions
+    RING = 2
+    POP = 3  # a Pop
+    FIFOS = 4  # mask of the rx ports that have a FIFO
+    EXITS = 5  # mask of the tx ports that a wavelet can ever leave through
+    RX = 6  # ..9, a Port for each position, -1 where there is none
+    TX = 10  # ..13, mask of ports for each position
+
+
+NUM_SWITCH_COLS = 14
 
 
 class Fault(IntEnum):
@@ -184,6 +330,8 @@ class Fault(IntEnum):
     NONE = 0
     OUT_OF_BOUNDS = 1  # a memory operand reaches outside the PE's SRAM
     DIVIDE_BY_ZERO = 2  # i32 DIV or MOD
+    SWITCH_PAST_END = 3  # ADVANCE at the last position of a switch without ring mode
+    BAD_TASK = 4  # a control wavelet names a task that has no code, or that a color is bound to
 
 
 class Status(IntEnum):

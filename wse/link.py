@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from wse.errors import DoesNotFitError, ProgramError
-from wse.isa import NUM_COLS, TYPE_BYTES, Col, Op, Type
-from wse.program import CodeClass, Program, Rect, Symbol
+from wse.isa import FIFO_KINDS, MAX_POSITIONS, NUM_COLS, NUM_SWITCH_COLS, TYPE_BYTES, Col, Op, Operand, Pop, Port, Switch, Type
+from wse.program import Binding, CodeClass, Program, Rect, SramFifo, Symbol, class_rows
 
 if TYPE_CHECKING:
     from wse.builder import ProgramBuilder
@@ -30,6 +30,21 @@ class Label:
 
 
 @dataclass(frozen=True)
+class Route:
+    """What a router does with a color: positions of (rx port, mask of tx ports), and how a switch goes from one to the next.
+
+    A plain route is a ring of one position that never pops: control wavelets change nothing there.
+    """
+
+    positions: tuple[tuple[Port, int], ...]
+    ring: bool = True
+    pop: Pop = Pop.NEVER
+
+    def __str__(self) -> str:
+        return " then ".join(f"{rx.name} to {'+'.join(port.name for port in Port if tx >> port & 1)}" for rx, tx in self.positions)
+
+
+@dataclass(frozen=True)
 class Array:
     """A declared array: `data` is (height, width, *shape), (1, 1, *shape) for all PEs alike, or None for zeros."""
 
@@ -37,6 +52,15 @@ class Array:
     type: Type
     shape: tuple[int, ...]
     data: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class FifoArray(Array):
+    """The storage of a FIFO in SRAM; the tasks that a push or pop activates, -1 for none; where it was declared."""
+
+    on_push: int
+    on_pop: int
+    line: int
 
 
 @dataclass
@@ -51,11 +75,14 @@ class Fragment:
     targets: list[tuple[int, Label]] = field(default_factory=list)  # (row, label it goes to)
     labels: list[tuple[int, Label]] = field(default_factory=list)  # (row, label placed before it)
     arrays: list[Array] = field(default_factory=list)
+    bindings: list[Binding] = field(default_factory=list)
 
     def add(self, item: Any, op: int) -> None:
-        """Append an `Array`, a `Label`, or an instruction (row, symbols, label) that belongs to `op`."""
+        """Append an `Array`, a `Binding`, a `Label`, or an instruction (row, symbols, label) that belongs to `op`."""
         if isinstance(item, Array):
             self.arrays.append(item)
+        elif isinstance(item, Binding):
+            self.bindings.append(item)
         elif isinstance(item, Label):
             self.labels.append((len(self.rows), item))
         else:
@@ -76,6 +103,8 @@ class Fragment:
             [(row, label.number) for row, label in self.targets],
             [(row, label.number) for row, label in self.labels],
             [(array.name, int(array.type), array.shape) for array in self.arrays],
+            [(array.on_push, array.on_pop) for array in self.arrays if isinstance(array, FifoArray)],
+            self.bindings,
         )
         return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()) >> 2
 
@@ -94,19 +123,30 @@ def link(builder: ProgramBuilder, meta: dict[str, str]) -> Program:
         x, y = first_pe % builder.width, first_pe // builder.width
         where = f"PE ({x},{y})"
         symbols, data_bytes = _layout(fragments, where)
-        entries, num_rows, num_threads = _link_code(fragments, symbols, code, where, source_lines)
+        fifos = tuple(
+            SramFifo(array.name, symbols[array.name].address, array.type, array.shape[0], array.on_push, array.on_pop, array.line)
+            for fragment in fragments
+            for array in fragment.arrays
+            if isinstance(array, FifoArray)
+        )
+        addresses, numbers = {name: symbol.address for name, symbol in symbols.items()}, {fifo.name: i for i, fifo in enumerate(fifos)}
+        entries, num_rows, num_threads = _link_code(fragments, addresses, numbers, code, where, source_lines)
         code_bytes = num_rows * builder.spec.instruction_bytes
         if data_bytes + code_bytes > builder.spec.data_bytes:
             raise _overflow(builder, symbols, data_bytes, code_bytes, where)
         blocked = sum({1 << task for rect, task in builder.blocked if rect.contains(Rect(x, y, 1, 1))})
         words = (data_bytes + 3) // 4
-        classes.append(CodeClass(entries, int(entries[0] >= 0), blocked, num_threads, words, code_bytes, symbols))
+        bindings = tuple(binding for fragment in fragments for binding in fragment.bindings)
+        classes.append(CodeClass(entries, int(entries[0] >= 0), blocked, num_threads, words, code_bytes, symbols, bindings, fifos))
     core_sram, sram = _data(builder, core_pe, core_class, classes)
-    channels = _channels(builder)
-    return Program(
+    pe, color, route = _channels(builder)
+    first = np.array([distinct.positions[0] for distinct in builder.routes], np.int64).reshape(-1, 2)[route]
+    program = Program(
         builder.spec, builder.width, builder.height, *code.tables(), tuple(classes), core_pe, core_class, core_sram, sram,
-        *channels, tuple(builder.host_in), tuple(builder.host_out), source_lines, tuple(builder.op_names), meta,
+        pe, color, first[:, 0], first[:, 1], _switches(builder, route), tuple(builder.host_in), tuple(builder.host_out), source_lines,
+        tuple(builder.op_names), meta,
     )  # fmt: skip
+    return replace(program, switches=_with_rewrites(program))
 
 
 def _classes(builder: ProgramBuilder) -> tuple[np.ndarray, np.ndarray, list[list[Fragment]]]:
@@ -149,12 +189,13 @@ def _layout(fragments: list[Fragment], where: str) -> tuple[dict[str, Symbol], i
 
 def _link_code(
     fragments: list[Fragment],
-    layout: dict[str, Symbol],
+    addresses: dict[str, int],
+    fifo_numbers: dict[str, int],
     code: _Code,
     where: str,
     source_lines: tuple[str, ...],
 ) -> tuple[tuple[int, ...], int, int]:
-    """Entry row of each task, number of rows, and number of threads, of one class."""
+    """Entry row of each task, number of rows, and number of threads, of one class, whose arrays and FIFOs are where these tables say."""
     by_task: dict[int, list[Fragment]] = defaultdict(list)
     for fragment in fragments:
         if fragment.rows or fragment.labels:
@@ -178,10 +219,12 @@ def _link_code(
                     raise ProgramError(f"{where} branches to label '{label.name}', which it does not have", notes=[line])
                 rows[start + at, Col.TARGET] = places[label]
             for at, col, name in part.symbols:
-                if name not in layout:
+                is_fifo = rows[start + at, col - Operand.BASE + Operand.KIND] in FIFO_KINDS
+                known = fifo_numbers if is_fifo else addresses
+                if name not in known:
                     line = source_lines[rows[start + at, Col.LINE]]
-                    raise ProgramError(f"{where} has no array '{name}'", notes=[line])
-                rows[start + at, col] += layout[name].address
+                    raise ProgramError(f"{where} has no {'FIFO' if is_fifo else 'array'} '{name}'", notes=[line])
+                rows[start + at, col] += known[name]
         entries[task] = code.add(rows, ops)
         num_rows += len(rows)
         num_threads = max(num_threads, int(rows[:, Col.THREAD].max()) + 1)
@@ -246,21 +289,82 @@ def _data(
     return core_sram, sram
 
 
-def _channels(builder: ProgramBuilder) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """(pe, color, rx, tx) of every route, sorted by PE, then color."""
-    pes, colors, rxs, txs = [], [], [], []
-    for color, rx in builder.rx.items():
-        pe = np.flatnonzero(rx.ravel() >= 0)
+def _channels(builder: ProgramBuilder) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(pe, color, index into `builder.routes`) of every channel, sorted by PE, then color."""
+    pes, colors, routes = [], [], []
+    for color, route in builder.route_at.items():
+        pe = np.flatnonzero(route.ravel() >= 0)
         pes.append(pe)
         colors.append(np.full(len(pe), color))
-        rxs.append(rx.ravel()[pe])
-        txs.append(builder.tx[color].ravel()[pe])
+        routes.append(route.ravel()[pe])
     if not pes:
         empty = np.zeros(0, np.int64)
-        return empty, empty, empty, empty
-    columns = [np.concatenate(parts).astype(np.int64) for parts in (pes, colors, rxs, txs)]
+        return empty, empty, empty
+    columns = [np.concatenate(parts).astype(np.int64) for parts in (pes, colors, routes)]
     order = np.lexsort((columns[1], columns[0]))
-    return columns[0][order], columns[1][order], columns[2][order], columns[3][order]
+    return columns[0][order], columns[1][order], columns[2][order]
+
+
+def _switches(builder: ProgramBuilder, route: np.ndarray) -> np.ndarray:
+    """Rows of `Program.switches` for the channels with a switch; `route` as from `_channels`."""
+    rows = np.array([_switch_row(distinct) for distinct in builder.routes], np.int64).reshape(-1, NUM_SWITCH_COLS)
+    is_switch = np.array([distinct != Route(distinct.positions[:1]) for distinct in builder.routes], bool)
+    channels = np.flatnonzero(is_switch[route]) if len(route) else route
+    switches = rows[route[channels]]
+    switches[:, Switch.CHANNEL] = channels
+    return switches
+
+
+def _switch_row(route: Route) -> np.ndarray:
+    row = np.zeros(NUM_SWITCH_COLS, np.int64)
+    row[Switch.RX : Switch.RX + MAX_POSITIONS] = -1
+    row[Switch.NUM], row[Switch.RING], row[Switch.POP] = len(route.positions), route.ring, route.pop
+    for i, (rx, tx) in enumerate(route.positions):
+        row[Switch.RX + i], row[Switch.TX + i] = rx, tx
+        row[Switch.FIFOS] |= 1 << rx
+        row[Switch.EXITS] |= tx
+    return row
+
+
+def _with_rewrites(program: Program) -> np.ndarray:
+    """`program.switches` with what its REROUTE instructions can add: rows for plain routes, FIFOs, exits."""
+    rows = program.switches
+    for index, cls in enumerate(program.classes):
+        code = program.code[class_rows(program.code, cls.task_entry)]
+        members = program.core_pe[program.core_class == index]
+        for instruction in code[code[:, Col.OP] == Op.REROUTE]:
+            color, position, rx, tx = (int(value) for value in instruction[Col.EXTENT : Col.EXTENT + 4])
+            line = program.source_lines[instruction[Col.LINE]]
+            channels = program.channels_at(members, color)
+            if (channels < 0).any():
+                x, y = program.xy(members[np.argmin(channels)])
+                raise ProgramError(
+                    f"PE ({x},{y}) rewrites color {color}, which has no route there", notes=[line],
+                    help=f"give color {color} a first route() or switch() on this PE",
+                )  # fmt: skip
+            plain = channels[~np.isin(channels, rows[:, Switch.CHANNEL])]
+            rows = np.concatenate([rows, _plain_rows(program, plain)])
+            mine = np.isin(rows[:, Switch.CHANNEL], channels)
+            short = mine & (rows[:, Switch.NUM] <= position)
+            if short.any():
+                x, y = program.xy(program.channel_pe[rows[np.argmax(short), Switch.CHANNEL]])
+                raise ProgramError(
+                    f"PE ({x},{y}) rewrites position {position} of color {color}, which has {rows[np.argmax(short), Switch.NUM]} there",
+                    notes=[line], help="positions count from 0",
+                )  # fmt: skip
+            rows[mine, Switch.FIFOS] |= 1 << rx
+            rows[mine, Switch.EXITS] |= tx
+    return rows[np.argsort(rows[:, Switch.CHANNEL])]
+
+
+def _plain_rows(program: Program, channels: np.ndarray) -> np.ndarray:
+    """Rows of `Program.switches` for channels with a plain route."""
+    rows = np.tile(_switch_row(Route(())), (len(channels), 1))
+    rx, tx = program.channel_rx[channels], program.channel_tx[channels]
+    rows[:, Switch.CHANNEL], rows[:, Switch.NUM] = channels, 1
+    rows[:, Switch.RX], rows[:, Switch.FIFOS] = rx, 1 << rx
+    rows[:, Switch.TX], rows[:, Switch.EXITS] = tx, tx
+    return rows
 
 
 def _overflow(

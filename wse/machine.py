@@ -9,8 +9,8 @@ import numpy as np
 
 from wse import engine
 from wse.engine.state import NEVER, Chan, Clock, Core, Fifo, Phase, Plan, Sink, Source, Thread
-from wse.errors import DeadlockError, FaultError, ProgramError, nearest
-from wse.isa import Col, Fault, OpClass, Stall, Status, Type
+from wse.errors import DeadlockError, FaultError, ProgramError, UnsupportedError, nearest
+from wse.isa import HALF_TYPES, RECEIVES, SENDS, Col, Done, Fault, OpClass, Operand, Stall, Status, Type
 from wse.program import NUMPY_TYPE, Program
 from wse.verify import verify
 
@@ -44,6 +44,7 @@ class Machine:
 
     def __init__(self, program: Program):
         verify(program)
+        _refuse_what_the_engine_lacks(program)
         self.program = program
         self._state = engine.load_state(program)
         self._inputs = {port.name: i for i, port in enumerate(program.host_in)}
@@ -136,6 +137,10 @@ class Machine:
         overshoot, rows = core[early, Core.ACCOUNTED] - self.cycles, core[early, Core.LAST_ROW]
         busy[early, self._state.plan[rows, Plan.CLASS]] -= overshoot
         np.subtract.at(row_busy, rows, overshoot)
+        thread = self._state.thread
+        over = (thread[:, Thread.PHASE] >= Phase.BULK) & (thread[:, Thread.POS] == thread[:, Thread.NUM])
+        over &= thread[:, Thread.NEXT] <= self.cycles  # ended, which the engine notices when it comes back to the core
+        np.add.at(row_elapsed, thread[over, Thread.ROW], (thread[:, Thread.NEXT] - thread[:, Thread.ISSUED])[over])
         return Counters(
             cycles=self.cycles,
             busy=busy,
@@ -153,8 +158,7 @@ class Machine:
     def snapshot(self) -> dict[str, np.ndarray]:
         """Everything a run leaves behind, by name: SRAM, registers, counters, outputs."""
         counters = self.counters()
-        left_out = ("cycles", "row_busy", "row_elapsed")
-        state = {name: getattr(counters, name) for name in counters.__dataclass_fields__ if name not in left_out}
+        state = {name: getattr(counters, name) for name in counters.__dataclass_fields__ if name != "cycles"}
         state |= {"sram": self._state.sram.copy(), "registers": self._state.regs.copy()}
         for name in self._outputs:
             values, cycles = self.output(name, Type.I32)
@@ -244,3 +248,21 @@ class Machine:
                 clock[Clock.AWAITING] += 1
         if await_outputs and not clock[Clock.AWAITING]:
             clock[Clock.STOP_AT] = clock[Clock.LAST_AWAITED]
+
+
+def _refuse_what_the_engine_lacks(program: Program) -> None:
+    """Raise `UnsupportedError` for features that only the reference machine has so far."""
+    if program.reactive or len(program.switches):
+        raise UnsupportedError("the cycle engine does not run switches, control wavelets, run-time routes and data tasks yet")
+    code = program.code
+    halves = np.isin(code[:, Col.TYPE], list(HALF_TYPES)).any()
+    for operand in (Col.D, Col.A, Col.B):
+        halves |= (np.isin(code[:, operand + Operand.KIND], list(RECEIVES | SENDS)) & (code[:, operand + Operand.TYPE] == Type.F16)).any()
+    if any(cls.fifos for cls in program.classes):
+        raise UnsupportedError("the cycle engine does not run FIFOs in SRAM yet")
+    if program.spec.bank_conflicts:
+        raise UnsupportedError("the cycle engine does not run bank conflicts yet", help="set bank_conflicts=0")
+    if halves:
+        raise UnsupportedError("the cycle engine does not run f16 arithmetic and packed wavelets yet")
+    if ((code[:, Col.DONE] != Done.NOTHING) & (code[:, Col.THREAD] == 0)).any():
+        raise UnsupportedError("the cycle engine does not run completions of the main thread yet")

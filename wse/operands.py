@@ -24,17 +24,45 @@ class Reg:
 
 @dataclass(frozen=True)
 class Recv:
-    """The next wavelets of a color: one per element, or with `held` one per outer step of a mapped operation."""
+    """The next wavelets of a color: one per element, or with `held` one per outer step of a mapped operation.
+
+    `packed`: two f16 elements in a wavelet; None for yes in an operation that works in f16.
+    """
 
     color: int
     held: bool = False
+    packed: bool | None = None
 
 
 @dataclass(frozen=True)
 class Send:
-    """One wavelet of a color per element."""
+    """One wavelet of a color per element; with `control`, a control wavelet; `packed` as in `Recv`."""
 
     color: int
+    control: bool = False
+    packed: bool | None = None
+
+
+@dataclass(frozen=True)
+class Fifo:
+    """A FIFO in SRAM, declared with `Pes.fifo`."""
+
+    name: str
+    type: Type
+
+
+@dataclass(frozen=True)
+class Push:
+    """A new element of a FIFO in SRAM per element."""
+
+    fifo: Fifo
+
+
+@dataclass(frozen=True)
+class Popped:
+    """The oldest element of a FIFO in SRAM per element, taken out."""
+
+    fifo: Fifo
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from wse.isa import Port, Type
+from wse.isa import Col, Kind, Op, Operand, Port, Switch, Type
 from wse.spec import MachineSpec
 
 NO_OP = "other"
@@ -77,6 +77,29 @@ class Symbol:
 
 
 @dataclass(frozen=True)
+class Binding:
+    """A data task: `task` runs for every wavelet of `color` that arrives, with its 32 bits in `register`."""
+
+    task: int
+    color: int
+    register: int
+    line: int  # index into `Program.source_lines`
+
+
+@dataclass(frozen=True)
+class SramFifo:
+    """A circular buffer in SRAM; the tasks that a push or pop activates, -1 for none. Its elements are also a symbol."""
+
+    name: str
+    address: int  # bytes
+    type: Type
+    capacity: int
+    on_push: int
+    on_pop: int
+    line: int  # index into `Program.source_lines`
+
+
+@dataclass(frozen=True)
 class CodeClass:
     """PEs that share code: entry row of each task, initial task state, SRAM layout."""
 
@@ -87,6 +110,8 @@ class CodeClass:
     sram_words: int  # 32-bit words of data per PE
     code_bytes: int
     symbols: dict[str, Symbol]
+    bindings: tuple[Binding, ...] = ()
+    fifos: tuple[SramFifo, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -97,6 +122,16 @@ class HostPort:
     pe: int
     color: int
     port: Port
+
+
+def class_rows(code: np.ndarray, task_entry: tuple[int, ...]) -> np.ndarray:
+    """Indices of the rows of `code` that a class's tasks are made of, without their ENDs."""
+    rows: list[int] = []
+    for entry in task_entry:
+        while entry >= 0 and code[entry, Col.OP] != Op.END:
+            rows.append(entry)
+            entry += 1
+    return np.array(rows, np.int64)
 
 
 @dataclass(frozen=True)
@@ -115,8 +150,9 @@ class Program:
     sram: np.ndarray  # int32 (num_words,), initial data
     channel_pe: np.ndarray  # int64 (num_channels,), ascending
     channel_color: np.ndarray  # int64 (num_channels,)
-    channel_rx: np.ndarray  # int64 (num_channels,), a Port
-    channel_tx: np.ndarray  # int64 (num_channels,), bit mask of ports
+    channel_rx: np.ndarray  # int64 (num_channels,), a Port: of the first position where there is a switch
+    channel_tx: np.ndarray  # int64 (num_channels,), bit mask of ports, likewise
+    switches: np.ndarray  # int64 (num_switches, NUM_SWITCH_COLS), ascending by channel
     host_in: tuple[HostPort, ...] = ()
     host_out: tuple[HostPort, ...] = ()
     source_lines: tuple[str, ...] = ("?",)
@@ -128,6 +164,27 @@ class Program:
         pe = y * self.width + x
         i = int(np.searchsorted(self.core_pe, pe))
         return i if i < len(self.core_pe) and self.core_pe[i] == pe else -1
+
+    def channels_at(self, pe: np.ndarray, color: int) -> np.ndarray:
+        """Index of the channel of `color` at each of these PEs, int64, or -1 where it has no route."""
+        key = self.channel_pe * self.spec.num_colors + self.channel_color
+        wanted = np.asarray(pe) * self.spec.num_colors + color
+        at = np.searchsorted(key, wanted)
+        found = np.append(key, -1)[at] == wanted
+        return np.where(found, at, -1)
+
+    @property
+    def reactive(self) -> bool:
+        """Whether a wavelet can wake a core that has ended: it names a task, or a task is bound to its color."""
+        controls = (self.code[:, Col.D + Operand.KIND] == Kind.CONTROL_OUT).any()
+        return bool(controls) or any(cls.bindings for cls in self.classes)
+
+    def channel_ports(self) -> tuple[np.ndarray, np.ndarray]:
+        """(rx, tx) masks of each channel, int64 (num_channels,): the ports that have a FIFO, and that wavelets can ever leave through."""
+        rx, tx = 1 << self.channel_rx, self.channel_tx.copy()
+        at = self.switches[:, Switch.CHANNEL]
+        rx[at], tx[at] = self.switches[:, Switch.FIFOS], self.switches[:, Switch.EXITS]
+        return rx, tx
 
     def xy(self, pe: int) -> tuple[int, int]:
         """Coordinates of a PE."""

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from wse.errors import ConfigError, nearest
 
-PRESETS = ("toy", "wse2", "wse3")
+PRESETS = ("toy", "wse2", "wse3", "wse3-hw")
 
 
 class MachineSpec(BaseModel):
@@ -52,7 +52,16 @@ class MachineSpec(BaseModel):
     move_cycles: int = Field(ge=1, description="cycles one beat of a copy takes")
     add_cycles: int = Field(ge=1, description="cycles one beat of add, multiply, compare takes")
     fma_cycles: int = Field(ge=1, description="cycles one beat of multiply-accumulate takes")
+    move_f16_lanes: int = Field(ge=1, description="elements per beat of a copy, f16")
+    add_f16_lanes: int = Field(ge=1, description="elements per beat of add, multiply, compare, f16")
+    fma_f16_lanes: int = Field(ge=1, description="elements per beat of multiply-accumulate, f16")
+    fma_mixed_lanes: int = Field(ge=1, description="elements per beat of multiply-accumulate, f16 factors and f32 sum")
+    move_f16_cycles: int = Field(ge=1, description="cycles one beat of a copy takes, f16")
+    add_f16_cycles: int = Field(ge=1, description="cycles one beat of add, multiply, compare takes, f16")
+    fma_f16_cycles: int = Field(ge=1, description="cycles one beat of multiply-accumulate takes, f16")
+    fma_mixed_cycles: int = Field(ge=1, description="cycles one beat of multiply-accumulate takes, f16 factors and f32 sum")
     special_cycles: int = Field(ge=1, description="cycles per element of exp, rsqrt, sin, cos, SiLU, divide")
+    bank_conflicts: int = Field(ge=0, le=1, description="1: a beat whose operands meet in a bank of the SRAM takes a cycle more")
     sources: dict[str, str] = Field(default_factory=dict, description="where each number comes from")
 
     @property

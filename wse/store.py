@@ -15,12 +15,12 @@ import numpy as np
 from wse.errors import ConfigError
 from wse.files import write_bytes
 from wse.isa import Port, Type
-from wse.program import CodeClass, HostPort, Program, Symbol
+from wse.program import Binding, CodeClass, HostPort, Program, SramFifo, Symbol
 from wse.spec import MachineSpec
 
-SCHEMA = 2
+SCHEMA = 3
 _ARRAYS = (
-    "code", "row_ops", "core_pe", "core_class", "core_sram", "sram", "channel_pe", "channel_color", "channel_rx", "channel_tx",
+    "code", "row_ops", "core_pe", "core_class", "core_sram", "sram", "channel_pe", "channel_color", "channel_rx", "channel_tx", "switches",
 )  # fmt: skip
 
 
@@ -77,14 +77,17 @@ def _rebuild(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Program:
         symbols = {
             name: Symbol(s["name"], s["address"], Type(s["type"]), tuple(s["shape"])) for name, s in entry["symbols"].items()
         }
-        classes.append(CodeClass(**{**entry, "task_entry": tuple(entry["task_entry"]), "symbols": symbols}))
-    rest: dict[str, Any] = {
+        bindings = tuple(Binding(**binding) for binding in entry["bindings"])
+        fifos = tuple(SramFifo(**{**fifo, "type": Type(fifo["type"])}) for fifo in entry["fifos"])
+        rest = {"task_entry": tuple(entry["task_entry"]), "symbols": symbols, "bindings": bindings, "fifos": fifos}
+        classes.append(CodeClass(**{**entry, **rest}))
+    others: dict[str, Any] = {
         side: tuple(HostPort(e["name"], e["pe"], e["color"], Port(e["port"])) for e in header[side]) for side in ("host_in", "host_out")
     }
-    rest |= arrays
+    others |= arrays
     width, height = header["mesh"]
     spec = MachineSpec(**header["spec"])
     return Program(
-        spec=spec, width=width, height=height, classes=tuple(classes), **rest,
+        spec=spec, width=width, height=height, classes=tuple(classes), **others,
         source_lines=tuple(header["source_lines"]), op_names=tuple(header["op_names"]), meta=header["meta"],
     )  # fmt: skip

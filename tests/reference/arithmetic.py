@@ -1,13 +1,14 @@
 """What an opcode computes for one element: 32-bit patterns in, a 32-bit pattern out.
 
-Values travel as Python ints holding 32 bits, the way wavelets and registers hold them; f16 exists
-only in memory. Each f32 operation is one NumPy scalar operation, so each rounds once.
+Values travel as Python ints holding 32 bits, the way registers hold them, f16 values widened to f32. Each operation in
+f32 or f16 is one NumPy scalar operation of that type, so each rounds once.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -48,10 +49,14 @@ def narrow(bits: int) -> int:
 
 
 def compute(op: Op, type: Type, a: int, b: int, d: int) -> int:
-    """One element of `op` in `type` (F32 or I32); `d` is what the destination held, for FMAC.
+    """One element of `op` in `type`; `d` is what the destination held, for FMAC.
 
     Raises `ZeroDivisionError` for an i32 DIV or MOD by zero.
     """
+    if type is Type.F16:
+        return _compute_f16(op, a, b, d)
+    if type is Type.MIXED:
+        return compute(Op.FMAC, Type.F32, widen(narrow(a)), widen(narrow(b)), d)
     if op is Op.MOV:
         return a
     if op is Op.ITOF:
@@ -65,6 +70,20 @@ def compute(op: Op, type: Type, a: int, b: int, d: int) -> int:
             return bits_of_f32(_FLOAT[op](f32(a), f32(b)))
         result = np.float32(_SPECIAL[op](float(f32(a)), float(f32(b))))
     return NAN if np.isnan(result) else bits_of_f32(result)
+
+
+def _compute_f16(op: Op, a: int, b: int, d: int) -> int:
+    """`compute` in f16: sources rounded to it, then the result."""
+    if op is Op.ITOF:
+        return widen(narrow(compute(op, Type.F32, a, b, d)))
+    x, y, z = (np.uint16(narrow(bits)).view(np.float16) for bits in (a, b, d))
+    if op is Op.MOV:
+        return widen(narrow(a))
+    if op not in _FLOAT and op is not Op.FMAC:
+        return widen(narrow(compute(op, Type.F32, widen(narrow(a)), widen(narrow(b)), d)))
+    with np.errstate(all="ignore"):
+        result = z + x * y if op is Op.FMAC else _FLOAT[op](x, y)
+    return widen(int(np.float16(result).view(np.uint16)))
 
 
 def compare(op: Op, type: Type, a: int, b: int) -> bool:
@@ -100,7 +119,7 @@ _INTEGER: dict[Op, Callable[[int, int], int]] = {
     Op.MOD: lambda a, b: a % b,
 }
 
-_FLOAT: dict[Op, Callable[[np.float32, np.float32], np.float32]] = {
+_FLOAT: dict[Op, Callable[[Any, Any], Any]] = {
     Op.ADD: lambda a, b: a + b,
     Op.SUB: lambda a, b: a - b,
     Op.MUL: lambda a, b: a * b,

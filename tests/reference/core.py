@@ -1,8 +1,8 @@
 """One core: tasks on the main thread, microthreads, and the datapath they share.
 
-In each cycle a core picks a task, issues at most one instruction, then starts at most one beat; all
-three see the registers, SRAM and task states of the end of the cycle before, because only the
-last of them changes registers or SRAM, and task states change in ways that only the next pick sees.
+In each cycle a core picks a task, issues at most one instruction, then starts at most one beat. Instruction and beat see the
+registers and SRAM of the end of the cycle before, but for the register of a data task picked in this cycle, because only beats
+and picks change them; task states change in ways that only the next pick sees.
 
 Where the specification could be read in two ways, this is what happens:
 
@@ -17,16 +17,22 @@ Where the specification could be read in two ways, this is what happens:
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
 from reference.arithmetic import bits_of_i32, compare, compute, i32, narrow, widen
-from reference.fabric import Fifo
+from reference.fabric import Channel, Fifo
 from wse.isa import (
     BRANCHES,
+    FIFO_KINDS,
     FLOPS,
     MAX_DIMS,
     OP_CLASS,
+    RECEIVES,
+    SENDS,
+    TASK_MASK,
+    TASK_SHIFT,
     TYPE_BYTES,
     VECTOR_OPS,
     Col,
@@ -36,17 +42,41 @@ from wse.isa import (
     Op,
     OpClass,
     Operand,
+    Port,
     Stall,
     Type,
 )
-from wse.program import CodeClass
+from wse.program import Binding, CodeClass, SramFifo
 from wse.spec import MachineSpec
+
+NUM_BANK_CLASSES = 4
+
+
+class Circular:
+    """A FIFO in SRAM: `first` elements were popped so far, `count` are in it."""
+
+    def __init__(self, fifo: SramFifo) -> None:
+        self.declared = fifo
+        self.first = self.count = 0
+
+    def pop(self) -> int:
+        """The byte address of the oldest element, which is taken out."""
+        self.first, self.count = self.first + 1, self.count - 1
+        return self._address(self.first - 1)
+
+    def push(self) -> int:
+        """The byte address of a new element."""
+        self.count += 1
+        return self._address(self.first + self.count - 1)
+
+    def _address(self, k: int) -> int:
+        return self.declared.address + TYPE_BYTES[self.declared.type] * (k % self.declared.capacity)
 
 
 class Source:
     """An operand of an instruction: its columns by name, its registers read."""
 
-    def __init__(self, row: np.ndarray, first: Col, registers: np.ndarray) -> None:
+    def __init__(self, row: np.ndarray, first: Col, registers: np.ndarray, fifos: Sequence[Circular] = ()) -> None:
         self.kind = Kind(row[first + Operand.KIND])
         self.type = Type(row[first + Operand.TYPE])
         self.base = int(row[first + Operand.BASE])
@@ -55,7 +85,10 @@ class Source:
         offset_reg = row[first + Operand.OFFSET_REG]
         if self.kind is Kind.MEM and offset_reg >= 0:
             self.base += int(registers[offset_reg]) * self.bytes
-        self.held = 0  # of FABRIC_HELD: the wavelet of this outer step
+        self.packed = self.kind in RECEIVES | SENDS and self.type is Type.F16
+        self.fifo = fifos[self.base] if self.kind in FIFO_KINDS else None
+        self.held = 0  # of FABRIC_HELD: the value of this outer step
+        self.half = 0  # of a packed operand: the half that was taken, or is to be sent, with the other one
 
     def address(self, index: tuple[int, ...]) -> int:
         return self.base + self.bytes * sum(i * stride for i, stride in zip(index, self.strides, strict=True))
@@ -70,14 +103,37 @@ class Source:
         return first >= 0 and last + self.bytes <= sram_bytes
 
 
+def beat_numbers(op_class: OpClass, type: Type, spec: MachineSpec) -> tuple[int, int]:
+    """(cycles, lanes) of a beat."""
+    if op_class is OpClass.SPECIAL:
+        return spec.special_cycles, 1
+    if type is Type.MIXED:
+        return spec.fma_mixed_cycles, spec.fma_mixed_lanes
+    if type is Type.F16:
+        return {
+            OpClass.MOVE: (spec.move_f16_cycles, spec.move_f16_lanes),
+            OpClass.ADD: (spec.add_f16_cycles, spec.add_f16_lanes),
+            OpClass.FMA: (spec.fma_f16_cycles, spec.fma_f16_lanes),
+        }[op_class]
+    return {
+        OpClass.MOVE: (spec.move_cycles, spec.move_lanes),
+        OpClass.ADD: (spec.add_cycles, spec.add_lanes),
+        OpClass.FMA: (spec.fma_cycles, spec.fma_lanes),
+    }[op_class]
+
+
 class Operation:
     """A vector operation under way on a thread."""
 
-    def __init__(self, row: np.ndarray, t: int, registers: np.ndarray, spec: MachineSpec) -> None:
+    def __init__(
+        self, code: np.ndarray, number: int, t: int, registers: np.ndarray, fifos: list[Circular], spec: MachineSpec
+    ) -> None:
+        row = code[number]
+        self.row, self.issued = number, t
         self.op = Op(row[Col.OP])
         self.type = Type(row[Col.TYPE])
         self.done, self.task = Done(row[Col.DONE]), int(row[Col.TASK])
-        self.d, self.a, self.b = (Source(row, first, registers) for first in (Col.D, Col.A, Col.B))
+        self.d, self.a, self.b = (Source(row, first, registers, fifos) for first in (Col.D, Col.A, Col.B))
 
         # iteration space
         extents = row[Col.EXTENT : Col.EXTENT + MAX_DIMS]
@@ -90,14 +146,11 @@ class Operation:
 
         # beats
         self.op_class = OP_CLASS[self.op]
-        self.beat_cycles, lanes = {
-            OpClass.MOVE: (spec.move_cycles, spec.move_lanes),
-            OpClass.ADD: (spec.add_cycles, spec.add_lanes),
-            OpClass.FMA: (spec.fma_cycles, spec.fma_lanes),
-            OpClass.SPECIAL: (spec.special_cycles, 1),
-        }[self.op_class]
-        per_element = {Kind.FABRIC_IN, Kind.FABRIC_OUT} & {self.d.kind, self.a.kind, self.b.kind}
-        self.lanes = 1 if per_element else lanes
+        self.beat_cycles, self.lanes = beat_numbers(self.op_class, self.type, spec)
+        self.fifos = [operand.fifo for operand in (self.d, self.a, self.b) if operand.fifo]
+        self.lanes = min([self.lanes, *(fifo.declared.capacity for fifo in self.fifos)])
+        streams = [operand for operand in (self.d, self.a, self.b) if operand.kind in {Kind.FABRIC_IN, *SENDS}]
+        self.per_wavelet = 2 if streams and all(operand.packed for operand in streams) else 1 if streams else None
         self.map_step_cycles = spec.map_step_cycles if row[Col.MAPPED] else 0
 
         # progress
@@ -110,17 +163,42 @@ class Operation:
 
     def beat(self) -> range:
         """Elements of the next beat."""
-        return range(self.next, self.next + min(self.lanes, self.step_size - self.next % self.step_size))
+        num = min(self.lanes, self.step_size - self.next % self.step_size)
+        if self.per_wavelet:
+            num = min(num, self.per_wavelet - self.next % self.per_wavelet)
+        return range(self.next, self.next + num)
+
+    def takes(self, source: Source, element: int) -> bool:
+        """Whether `element` is one that takes a wavelet for `source`."""
+        if source.kind is Kind.FABRIC_HELD:
+            step, inner = divmod(element, self.step_size)
+            return inner == 0 and (not source.packed or step % 2 == 0)
+        return source.kind is Kind.FABRIC_IN and (not source.packed or element % 2 == 0)
 
     def wanted(self) -> list[int]:
         """Colors that the next beat takes a wavelet of."""
-        kinds = {Kind.FABRIC_IN, Kind.FABRIC_HELD} if self.next % self.step_size == 0 else {Kind.FABRIC_IN}
-        return [source.base for source in (self.a, self.b) if source.kind in kinds]
+        return [source.base for source in (self.a, self.b) if any(self.takes(source, element) for element in self.beat())]
 
-    def started(self, t: int) -> None:
-        """The next beat started in t."""
+    def sends(self, element: int) -> bool:
+        """Whether a wavelet leaves with `element`."""
+        return self.d.kind in SENDS and (not self.d.packed or element % 2 == 1 or element == self.size - 1)
+
+    def conflicts(self) -> bool:
+        """Whether the destination of the next beat meets a source in another word of the same bank class."""
+        words = [
+            operand.address(self.index(self.next)) // 4 if operand.kind is Kind.MEM else None for operand in (self.d, self.a, self.b)
+        ]
+        return words[0] is not None and any(
+            word is not None and word != words[0] and (word - words[0]) % NUM_BANK_CLASSES == 0 for word in words[1:]
+        )
+
+    def index(self, element: int) -> tuple[int, ...]:
+        """Where an element is in the iteration space."""
+        return tuple(int(i) for i in np.unravel_index(element, self.extents))
+
+    def started(self, last: int) -> None:
+        """The next beat started; `last` is its last cycle."""
         self.next = self.beat().stop
-        last = t + self.beat_cycles - 1
         if self.next == self.size:
             self.ends = last
         else:
@@ -128,7 +206,7 @@ class Operation:
 
 
 class Core:
-    """The processor of one PE. `inputs` and `outputs` are its ramp's queues by color."""
+    """The processor of one PE. By color: `inputs` are its ramp's queues, `channels` what its router does."""
 
     def __init__(
         self,
@@ -137,26 +215,33 @@ class Core:
         code_class: CodeClass,
         sram: np.ndarray,
         inputs: dict[int, Fifo],
-        outputs: dict[int, Fifo],
+        channels: dict[int, Channel],
+        row_busy: np.ndarray,
+        row_elapsed: np.ndarray,
     ) -> None:
         self.spec, self.code = spec, code
         self.task_entry = dict(enumerate(code_class.task_entry))
-        self.sram, self.inputs, self.outputs = sram, inputs, outputs
+        self.sram, self.inputs, self.channels = sram, inputs, channels
+        self.row_busy, self.row_elapsed = row_busy, row_elapsed
         self.registers = np.zeros(spec.num_registers, np.int32)
-        self.fault = Fault.NONE
+        self.fault, self.fault_color = Fault.NONE, -1
 
         # tasks, main thread
         self.active = {task for task in range(spec.num_tasks) if code_class.active_tasks >> task & 1}
         self.blocked = {task for task in range(spec.num_tasks) if code_class.blocked_tasks >> task & 1}
+        self.bindings = code_class.bindings
+        self.fifos = [Circular(fifo) for fifo in code_class.fifos]
+        self.starting: list[Binding] = []  # data tasks picked in this cycle
         self.row = -1  # of the next instruction; -1: no task
         self.next_issue = 0
-        self.control_ends = 0  # a branch, control instruction or task start is under way before this cycle
+        self.named: list[int] = []  # by control wavelets taken, and FIFOs used, in this cycle
 
         # threads, datapath
         self.threads: list[Operation | None] = [None] * (spec.num_microthreads + 1)
         self.last_thread = spec.num_microthreads
         self.beat_ends = -1  # last cycle of the last beat
-        self.beat_class = OpClass.MOVE
+        self.beat: Operation | None = None  # whose beat that was
+        self.beat_conflicts = False  # its last cycle is one that it waited for a bank
 
         # counters
         self.busy = np.zeros(len(OpClass), np.int64)
@@ -165,42 +250,75 @@ class Core:
 
     def ended(self) -> bool:
         """Whether nothing is left to do, after `pick`."""
-        return self.row < 0 and not self.active and not any(self.threads)
+        waiting = any(self.inputs[binding.color].items for binding in self.bindings)
+        return self.row < 0 and not self.active and not any(self.threads) and not waiting
 
     def pick(self, t: int) -> None:
         """End the task whose code is at its end and pick the next; neither takes time, but the start of one may."""
         while t >= self.next_issue and not self.threads[0] and (self.row < 0 or self.code[self.row, Col.OP] == Op.END):
             self.row = -1
-            runnable = self.active - self.blocked
+            bound = {binding.task: binding for binding in self.bindings if self._has_arrived(binding, t)}
+            runnable = (self.active | set(bound)) - self.blocked
             if not runnable:
                 return
             task = min(runnable)
-            self.active.remove(task)
+            if task in bound:
+                self.starting.append(bound[task])
+            self.active.discard(task)
             self.row = self.task_entry.get(task, -1)
-            self.next_issue = self.control_ends = t + (self.spec.task_start_cycles if t > 0 else 0)
+            self.next_issue = t + (self.spec.task_start_cycles if t > 0 else 0)
+
+    def _has_arrived(self, binding: Binding, t: int) -> bool:
+        """Whether a data task could take a wavelet in t; a queue gives one a cycle."""
+        return binding not in self.starting and self.inputs[binding.color].has_data(t)
 
     def step(self, t: int) -> bool:
         """One cycle; whether anything was done in it."""
+        started = bool(self.starting)
+        for binding in self.starting:
+            self.registers[binding.register] = i32(self.inputs[binding.color].take())
+        self.starting = []
+        absorbed = self._take_controls(t)
         issued = self._issue(t)
         if t > self.beat_ends:
             self._start_beat(t)
         working = t <= self.beat_ends
-        if working:
-            self.busy[self.beat_class] += 1
+        if working and self.beat:
+            if self.beat_conflicts and t == self.beat_ends:
+                self.stall[Stall.BANK] += 1
+            else:
+                self.busy[self.beat.op_class] += 1
+            self.row_busy[self.beat.row] += 1
         else:
             self._count_stall(t)
         starting = any(operation and t < operation.ready for operation in self.threads)
-        return issued or working or starting or t < self.next_issue
+        return started or absorbed or issued or working or starting or t < self.next_issue
 
     def complete(self, t: int) -> None:
-        """End the operations whose last cycle was t."""
+        """End of the cycle: end the operations whose last cycle was t, activate what control wavelets and FIFOs named."""
+        self.active.update(self.named)
+        self.named = []
         for thread, operation in enumerate(self.threads):
             if operation and operation.ends == t:
                 self.threads[thread] = None
+                self.row_elapsed[operation.row] += t - operation.issued + 1
                 if operation.done is Done.ACTIVATE:
                     self.active.add(operation.task)
                 elif operation.done is Done.UNBLOCK:
                     self.blocked.discard(operation.task)
+
+    def _take_controls(self, t: int) -> bool:
+        """Take the control wavelets that are next in their queues; whether there were any."""
+        found = [(color, head.bits) for color, queue in self.inputs.items() if (head := queue.head(t)) and head.control]
+        for color, bits in found:
+            self.inputs[color].take()
+            task = (bits >> TASK_SHIFT & TASK_MASK) - 1
+            bound = any(binding.task == task for binding in self.bindings)
+            if task >= 0 and (bound or self.task_entry.get(task, -1) < 0):
+                self.fault, self.fault_color = Fault.BAD_TASK, color
+            elif task >= 0:
+                self.named.append(task)
+        return bool(found)
 
     # the main thread issues
 
@@ -220,7 +338,7 @@ class Core:
 
     def _issue_vector(self, row: np.ndarray, t: int) -> None:
         thread = row[Col.THREAD]
-        operation = Operation(row, t, self.registers, self.spec)
+        operation = Operation(self.code, self.row, t, self.registers, self.fifos, self.spec)
         self.threads[thread] = operation
         self.row += 1
         if thread > 0:
@@ -230,7 +348,7 @@ class Core:
             self.fault = Fault.OUT_OF_BOUNDS
 
     def _issue_control(self, row: np.ndarray, t: int) -> None:
-        op, task = Op(row[Col.OP]), int(row[Col.TASK])
+        op, task, number = Op(row[Col.OP]), int(row[Col.TASK]), self.row
         self.row += 1
         cycles = self.spec.control_cycles
         if op is Op.ACTIVATE:
@@ -239,13 +357,18 @@ class Core:
             self.blocked.add(task)
         elif op is Op.UNBLOCK:
             self.blocked.discard(task)
+        elif op is Op.REROUTE:
+            color, position, rx, tx = (int(value) for value in row[Col.EXTENT : Col.EXTENT + 4])
+            self.channels[color].rewrites.append((position, Port(rx), {port for port in Port if tx >> port & 1}))
         else:
             assert op is Op.JUMP or op in BRANCHES
             a, b = (self._read_scalar(Source(row, first, self.registers)) for first in (Col.A, Col.B))
             cycles = self.spec.branch_not_taken_cycles
             if compare(op, Type(row[Col.TYPE]), a, b):
                 self.row, cycles = int(row[Col.TARGET]), self.spec.branch_taken_cycles
-        self.next_issue = self.control_ends = t + cycles
+        self.next_issue = t + cycles
+        self.row_busy[number] += cycles
+        self.row_elapsed[number] += cycles
 
     # the datapath executes
 
@@ -258,28 +381,35 @@ class Core:
                 if self.fault is Fault.NONE:
                     self._execute(operation, t)
                 self.last_thread = thread
-                self.beat_class = operation.op_class
-                self.beat_ends = t + operation.beat_cycles - 1
-                operation.started(t)
+                self.beat = operation
+                self.beat_conflicts = bool(self.spec.bank_conflicts) and operation.conflicts()
+                self.beat_ends = t + operation.beat_cycles - 1 + self.beat_conflicts
+                operation.started(self.beat_ends)
                 return
 
     def _has_data(self, operation: Operation, t: int) -> bool:
-        wanted = operation.wanted()
-        return all(self.inputs[color].num_ready(t) >= wanted.count(color) for color in wanted)
+        popped = all(source.fifo.count >= len(operation.beat()) for source in (operation.a, operation.b) if source.fifo)
+        return popped and all(self.inputs[color].has_data(t) for color in operation.wanted())
 
     def _has_room(self, operation: Operation) -> bool:
-        return operation.d.kind is not Kind.FABRIC_OUT or self.outputs[operation.d.base].has_room()
+        fifo = operation.d.fifo
+        if fifo:
+            return fifo.count + len(operation.beat()) <= fifo.declared.capacity
+        sends = any(operation.sends(element) for element in operation.beat())
+        return not sends or self._output(operation.d).has_room()
 
     def _execute(self, operation: Operation, t: int) -> None:
         """The elements of a beat, one after another; a sent element has executed in the beat's last cycle."""
         op, type, d = operation.op, operation.type, operation.d
         for source in (operation.a, operation.b):
-            if source.kind is Kind.FABRIC_HELD and operation.next % operation.step_size == 0:
-                source.held = self.inputs[source.base].take()
+            if source.fifo and source.fifo.declared.on_pop >= 0:
+                self.named.append(source.fifo.declared.on_pop)
+        if d.fifo and d.fifo.declared.on_push >= 0:
+            self.named.append(d.fifo.declared.on_push)
         for element in operation.beat():
-            index = tuple(int(i) for i in np.unravel_index(element, operation.extents))
-            a, b = self._read(operation.a, index), self._read(operation.b, index)
-            self.flops += FLOPS[op] if type is Type.F32 else 0
+            index = operation.index(element)
+            a, b = (self._receive(operation, source, element, index) for source in (operation.a, operation.b))
+            self.flops += FLOPS[op] if type is not Type.I32 else 0
             if op is Op.ARGMAX:
                 self._argmax(d.base, a, b, element)
                 continue
@@ -289,8 +419,8 @@ class Core:
             except ZeroDivisionError:
                 self.fault = Fault.DIVIDE_BY_ZERO
                 return
-            if d.kind is Kind.FABRIC_OUT:
-                self.outputs[d.base].put(t + operation.beat_cycles - 1, result)
+            if d.kind in SENDS:
+                self._send(operation, element, t + operation.beat_cycles - 1, result)
             elif d.kind is Kind.REG:
                 self.registers[d.base] = i32(result)
             else:
@@ -303,15 +433,39 @@ class Core:
 
     # operands
 
+    def _output(self, d: Source) -> Fifo:
+        return self.channels[d.base].fifos[Port.RAMP]
+
+    def _send(self, operation: Operation, element: int, t: int, bits: int) -> None:
+        """Send an element that executes in t, or keep it until its other half is there."""
+        d = operation.d
+        if not d.packed:
+            self._output(d).put(t, bits, d.kind is Kind.CONTROL_OUT)
+        elif operation.sends(element):
+            self._output(d).put(t, narrow(bits) if element % 2 == 0 else d.half | narrow(bits) << 16)
+        else:
+            d.half = narrow(bits)
+
+    def _receive(self, operation: Operation, source: Source, element: int, index: tuple[int, ...]) -> int:
+        """A source of an element, from the fabric or anywhere else."""
+        if source.kind not in RECEIVES:
+            return self._read(source, index)
+        if operation.takes(source, element):
+            bits = self.inputs[source.base].take()
+            source.held = widen(bits & 0xFFFF) if source.packed else bits
+            source.half = widen(bits >> 16)
+        elif source.packed and (source.kind is Kind.FABRIC_IN or element % operation.step_size == 0):
+            source.held = source.half
+        return source.held
+
     def _read(self, source: Source, index: tuple[int, ...]) -> int:
-        if source.kind is Kind.FABRIC_IN:
-            return self.inputs[source.base].take()
-        if source.kind is Kind.FABRIC_HELD:
-            return source.held
-        if source.kind is not Kind.MEM:
+        if source.fifo:
+            address = source.fifo.pop()
+        elif source.kind is Kind.MEM:
+            address = source.address(index)
+        else:
             return self._read_scalar(source)
         self.sram_read_bytes += source.bytes
-        address = source.address(index)
         if source.type is Type.F16:
             return widen(int(self.sram.view(np.uint16)[address // 2]))
         return int(self.sram.view(np.uint32)[address // 4])
@@ -323,7 +477,7 @@ class Core:
 
     def _write_memory(self, d: Source, index: tuple[int, ...], bits: int) -> None:
         self.sram_write_bytes += d.bytes
-        address = d.address(index)
+        address = d.fifo.push() if d.fifo else d.address(index)
         if d.type is Type.F16:
             self.sram.view(np.uint16)[address // 2] = narrow(bits)
         else:

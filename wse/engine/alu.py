@@ -122,6 +122,24 @@ def fmac_f16(y, y0, a, a0, x, n):
 
 
 @leaf
+def run_matrix_vector(m_f32, m_u16, half, n, first, rows, d, d_step, a, a_step, b, b_step):
+    """For rows i = first .. first + rows - 1: m[d + i d_step + j] += m[a + i a_step + j] * m[b + i b_step], j = 0 .. n - 1.
+
+    `half`: a is f16. The arithmetic and its order are those of `fmac_f32` row by row.
+    """
+    for i in range(first, first + rows):
+        y0 = d + i * d_step
+        a0 = a + i * a_step
+        x = m_f32[b + i * b_step]
+        if half:
+            for j in range(n):
+                m_f32[y0 + j] = m_f32[y0 + j] + f16_to_f32(m_u16[a0 + j]) * x
+        else:
+            for j in range(n):
+                m_f32[y0 + j] = m_f32[y0 + j] + m_f32[a0 + j] * x
+
+
+@leaf
 def binary_f32(op, m, d0, ds, a0, as_, b0, bs, n):
     """m[d] = m[a] op m[b] over n elements in f32 memory; one loop per opcode, so that each can be compiled tight."""
     if op == Op.ADD:

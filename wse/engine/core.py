@@ -198,6 +198,7 @@ def _control(clock, rate, code, row_cycles, core, regs, k, i, cycle):
         cost = rate[Rate.NOT_TAKEN]
     core[k, Core.READY] = cycle + cost
     core[k, Core.INSTRUCTIONS] += 1
+    row_cycles[i, 0] += cost
     row_cycles[i, 1] += cost
     clock[Clock.LAST_ACTIVE] = max(clock[Clock.LAST_ACTIVE], cycle + cost - 1)
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from wse._jit import bits_to_f32, f32_to_bits, inline, leaf
-from wse.engine.alu import alu_f32, load_bits, run_row, store_bits
+from wse.engine.alu import alu_f32, load_bits, run_matrix_vector, run_row, store_bits
 from wse.engine.state import Thread
-from wse.isa import Col, Op, Operand, Type
+from wse.isa import Col, Kind, Op, Operand, Type
 
 
 @leaf
@@ -18,6 +18,14 @@ def run_elements(code, thread, sram, sram_f32, sram_u16, regs, regs_f32, k, th, 
     bits = 0
     faulty = False
     pos = start
+    if pos % inner == 0 and _is_matrix_vector(code, thread, th, i):
+        rows = (stop - pos) // inner
+        run_matrix_vector(
+            sram_f32, sram_u16, code[i, Col.A + Operand.TYPE] == Type.F16, inner, pos // inner, rows,
+            thread[th, Thread.ADDR_D], code[i, Col.D + Operand.STRIDE + 2], thread[th, Thread.ADDR_A],
+            code[i, Col.A + Operand.STRIDE + 2], thread[th, Thread.ADDR_B], code[i, Col.B + Operand.STRIDE + 2],
+        )  # fmt: skip
+        pos += rows * inner
     while pos < stop and not faulty:
         j = pos % inner
         rest = pos // inner
@@ -38,6 +46,27 @@ def run_elements(code, thread, sram, sram_f32, sram_u16, regs, regs_f32, k, th, 
         )  # fmt: skip
         pos += n
     return bits, faulty
+
+
+@inline
+def _is_matrix_vector(code, thread, th, i):
+    """Whether the operation is d[i, :] += a[i, :] * b[i] over two dimensions of memory, as of a matrix-vector product.
+
+    d and b are f32 and do not overlap: b is read once for a whole row.
+    """
+    if code[i, Col.OP] != Op.FMAC or thread[th, Thread.EXTENT] * thread[th, Thread.EXTENT + 1] != 1:
+        return False
+    for operand in (Col.D, Col.A, Col.B):
+        if code[i, operand + Operand.KIND] != Kind.MEM or code[i, operand + Operand.STRIDE + 3] != (0 if operand == Col.B else 1):
+            return False
+    if code[i, Col.D + Operand.TYPE] != Type.F32 or code[i, Col.B + Operand.TYPE] != Type.F32:
+        return False
+    steps = thread[th, Thread.EXTENT + 2] - 1
+    d = thread[th, Thread.ADDR_D]
+    d_last = d + steps * code[i, Col.D + Operand.STRIDE + 2]
+    b = thread[th, Thread.ADDR_B]
+    b_last = b + steps * code[i, Col.B + Operand.STRIDE + 2]
+    return max(b, b_last) < min(d, d_last) or min(b, b_last) >= max(d, d_last) + thread[th, Thread.EXTENT + 3]
 
 
 @inline

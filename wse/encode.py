@@ -1,0 +1,127 @@
+"""From operands as a kernel writer holds them to one row of `Program.code`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from wse.errors import ProgramError
+from wse.isa import BRANCHES, FLOAT_ONLY, HALF_TYPES, MAX_DIMS, NUM_COLS, TWO_SOURCES, Col, Kind, Op, Operand, Type
+from wse.operands import Fifo, Popped, Push, Recv, Reg, Send, View, broadcast_strides, common_shape
+from wse.program import NUMPY_TYPE
+from wse.spec import MachineSpec
+
+
+def encode(
+    spec: MachineSpec, op: Op, d: Any, a: Any, b: Any, shape: Any, type: Type | None, mapped: bool
+) -> tuple[np.ndarray, tuple[tuple[int, str], ...]]:
+    """The instruction's row, and (column, symbol) for each address the linker adds.
+
+    d, a, b: views, registers, numbers, `Recv`, `Send` or None. `shape`: the iteration space, None for that of the views.
+    `type`: of the arithmetic, None for i32 if an operand is, else f32. Raises `ProgramError` for what no machine could execute.
+    """
+    operands = {Col.D: d, Col.A: a, Col.B: b}
+    if type is None:
+        types = [operand.type for operand in operands.values() if isinstance(operand, (View, Reg))]
+        types += [operand.fifo.type for operand in operands.values() if isinstance(operand, (Push, Popped))]
+        type = Type.I32 if Type.I32 in types and op not in FLOAT_ONLY | {Op.ITOF} else Type.F32
+    if shape is not None and not isinstance(shape, tuple):
+        shape = (shape,)
+    views = [operand for operand in operands.values() if isinstance(operand, View)]
+    shape = common_shape(views, shape)
+    _check(spec, op, d, a, b, type, mapped, shape)
+    row = np.zeros(NUM_COLS, np.int64)
+    row[Col.OP], row[Col.TYPE], row[Col.MAPPED] = op, type, mapped
+    row[Col.EXTENT : Col.EXTENT + MAX_DIMS] = 1
+    row[Col.EXTENT_REG : Col.EXTENT_REG + MAX_DIMS] = -1
+    for axis, extent in enumerate(shape, start=MAX_DIMS - len(shape)):
+        if isinstance(extent, Reg):
+            row[Col.EXTENT_REG + axis] = extent.number
+        else:
+            row[Col.EXTENT + axis] = extent
+    symbols = []
+    for col, operand in operands.items():
+        row[col + Operand.OFFSET_REG] = -1
+        if isinstance(operand, View):
+            size = np.dtype(NUMPY_TYPE[operand.type]).itemsize
+            row[col + Operand.KIND], row[col + Operand.TYPE] = Kind.MEM, operand.type
+            row[col + Operand.BASE] = operand.offset * size
+            row[col + Operand.STRIDE : col + Operand.STRIDE + MAX_DIMS] = broadcast_strides(operand, shape)
+            if operand.offset_reg is not None:
+                row[col + Operand.OFFSET_REG] = operand.offset_reg.number
+            symbols.append((col + Operand.BASE, operand.name))
+        elif isinstance(operand, (Push, Popped)):
+            row[col + Operand.KIND] = Kind.FIFO_PUSH if isinstance(operand, Push) else Kind.FIFO_POP
+            row[col + Operand.TYPE] = operand.fifo.type
+            symbols.append((col + Operand.BASE, operand.fifo.name))
+        elif operand is not None:
+            index = op is Op.ARGMAX and col == Col.B
+            row[col + Operand.KIND], row[col + Operand.BASE] = _scalar(operand, Type.I32 if index else type)
+            if isinstance(operand, (Recv, Send)) and _is_packed(operand, type):
+                row[col + Operand.TYPE] = Type.F16
+    return row, tuple(symbols)
+
+
+def _check(spec: MachineSpec, op: Op, d: Any, a: Any, b: Any, type: Type, mapped: bool, shape: tuple[Any, ...]) -> None:
+    """Raise `ProgramError` for what no machine could execute."""
+    if op in TWO_SOURCES | BRANCHES and (a is None or b is None):
+        raise ProgramError("needs two sources")
+    if op in FLOAT_ONLY and type == Type.I32:
+        raise ProgramError("is for f32 and f16 only")
+    if type in HALF_TYPES and (op in BRANCHES or op is Op.ARGMAX):
+        raise ProgramError("compares in f32; f16 arrays are read as f32")
+    if type == Type.MIXED and op is not Op.FMAC:
+        raise ProgramError("type MIXED is for fmac only")
+    if op is Op.MOD and type != Type.I32:
+        raise ProgramError("is for i32 only")
+    if isinstance(a, (Send, Push)) or isinstance(b, (Send, Push)) or isinstance(d, (Recv, Popped, int, float)):
+        raise ProgramError("a source cannot be send() or push(), a destination cannot be recv(), pop() or a number")
+    if op is Op.FMAC and isinstance(d, (Send, Push)):
+        raise ProgramError("accumulates, so its destination must be an array or a register")
+    if op is Op.ARGMAX and not (isinstance(d, Reg) and isinstance(a, View) and isinstance(b, (Reg, int))):
+        raise ProgramError("wants a register, an array and a register or number")
+    if isinstance(a, Recv) and isinstance(b, Recv) and a.color == b.color:
+        raise ProgramError(f"both sources receive color {a.color}")
+    if isinstance(a, Popped) and a == b:
+        raise ProgramError(f"both sources pop '{a.fifo.name}'")
+    if any(isinstance(operand, Recv) and operand.held for operand in (a, b)) and not mapped:
+        raise ProgramError("a held recv() wants mapped=True")
+    if mapped and len(shape) < 2:
+        raise ProgramError("mapped=True wants at least two dimensions")
+    for operand in (d, a, b):
+        held = operand.fifo if isinstance(operand, (Push, Popped)) else operand
+        if isinstance(held, (View, Fifo)) and not _may_hold(op, held.type, type, operand is a):
+            raise ProgramError(f"'{held.name}' is {held.type.name}, the operation {type.name}")
+        if isinstance(operand, (Recv, Send)) and operand.packed and (type == Type.I32 or (isinstance(operand, Send) and operand.control)):
+            raise ProgramError("packed wavelets hold two f16 values")
+        if isinstance(operand, (Recv, Send)) and not 0 <= operand.color < spec.num_colors:
+            raise ProgramError(f"no color {operand.color}")
+
+
+def _may_hold(op: Op, held: Type, type: Type, is_source: bool) -> bool:
+    """Whether an array or FIFO of type `held` can be an operand of an operation of `type`."""
+    if op is Op.ITOF:
+        return (held == Type.I32) == is_source
+    return (held == Type.I32) == (type == Type.I32) or (op is Op.MOV and type not in HALF_TYPES)
+
+
+def _is_packed(operand: Recv | Send, type: Type) -> bool:
+    """Whether an operation of `type` takes or sends two elements in each wavelet of `operand`."""
+    if operand.packed is None:
+        return type in HALF_TYPES and not (isinstance(operand, Send) and operand.control)
+    return operand.packed
+
+
+def _scalar(operand: Any, type: Type) -> tuple[Kind, int]:
+    """Kind and base column of an operand that is not in memory."""
+    if isinstance(operand, Reg):
+        return Kind.REG, operand.number
+    if isinstance(operand, Recv):
+        return (Kind.FABRIC_HELD if operand.held else Kind.FABRIC_IN), operand.color
+    if isinstance(operand, Send):
+        return (Kind.CONTROL_OUT if operand.control else Kind.FABRIC_OUT), operand.color
+    if isinstance(operand, (int, float, np.integer, np.floating)):
+        value = np.int32(operand) if type == Type.I32 else np.float32(operand)
+        return Kind.IMM, int(value.view(np.uint32))
+    raise ProgramError(f"cannot use {operand!r} as an operand")
