@@ -14,7 +14,7 @@ COLLECTIVES = ("reduce", "broadcast")
 
 
 def cost_by_op(program: Program, row_busy: np.ndarray, row_elapsed: np.ndarray, num_tokens: int) -> list[dict[str, Any]]:
-    """One record per op, in the order of the code: busy and elapsed PE-cycles, the part of them in collectives, shares.
+    """One record per op, in the order of the code: busy and elapsed PE-cycles, the part of the latter in collectives, shares.
 
     `row_busy`, `row_elapsed`: int64 (num_instructions,), summed over all PEs, of `num_tokens` tokens. Parts of an op (`op/part`)
     count for the op. `elapsed_cycles_per_token` is the mean over the PEs that run the op: about what the op adds to a
