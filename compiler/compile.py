@@ -17,6 +17,9 @@ from wse.errors import ConfigError
 from wse.program import Program
 from wse.spec import MachineSpec
 
+DEFAULT_CONTEXT = 256
+"""Positions to keep room for when nothing is said, or the model's own if those are fewer."""
+
 
 @dataclass(frozen=True)
 class Compiled:
@@ -47,7 +50,7 @@ def compile_model(
     keep_outputs: bool = False,
     on_stage: Callable[[float, str], None] = lambda done, what: None,
 ) -> Compiled:
-    """Run every stage. `context` defaults to the model's own, at most 256; `head` is "greedy" or "logits".
+    """Run every stage. `context` defaults to the model's own, at most `DEFAULT_CONTEXT`; `head` is "greedy" or "logits".
 
     `keep_outputs`: for verification, keep copies of outputs whose buffers are reused within a token, where SRAM allows.
     `on_stage(done, what)` is told the fraction done, by the usual shares of time, and what comes next.
@@ -57,7 +60,7 @@ def compile_model(
     on_stage(0.0, "reading the model")
     model = quantize_storage(load_model(name), dtype)
     seq_len = model.config.seq_len
-    context = min(seq_len, 256) if context is None else context
+    context = min(seq_len, DEFAULT_CONTEXT) if context is None else context
     if not 1 <= context <= seq_len:
         raise ConfigError(f"context {context} is outside 1..{seq_len}, the positions '{model.name}' was made for")
     on_stage(0.5, "partition, place, route")

@@ -159,7 +159,7 @@ def test_the_verb_prints_a_table_and_the_same_as_json(tmp_path, wse):
         (["-p", "x"], 2, "--n-prompt: cannot read 'x'"),
         (["-p", "0", "-n", "0"], 2, "nothing to measure"),
         (["-p", "40", "--context", "16"], 3, "'pp 40' needs 40 positions"),
-        (["-n", "9000"], 3, "'tg 9000' needs 9000 positions"),
+        (["-n", "9000"], 2, "context 9000 is outside 1..256"),
     ],
 )
 def test_tests_that_cannot_run_are_refused(options, code, words, wse):

@@ -40,7 +40,7 @@ class Case:
         return self.size**2 * (20 + self.num_wavelets)
 
 
-CORNER = (Case("reduce", 32, 64, 32), Case("reduce", 32, 64, 512))
+CORNER = (Case("reduce", 32, 1024, 32), Case("reduce", 32, 1024, 512))
 """The same program alone and in the corner of a large mesh: host time must hardly differ."""
 
 LARGE = Case("allreduce", 512, 1, 512)

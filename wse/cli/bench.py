@@ -73,7 +73,7 @@ def decode(
 ) -> None:  # fmt: skip
     """Cycles per token of MODELs, prompt (pp) and generation (tg) apart, on deterministic tokens."""
     from wse.bench import decode as bench
-    from wse.compiler.load import load_model
+    from wse.compiler.compile import DEFAULT_CONTEXT
     from wse.provenance import provenance
     from wse.warmup import warm_up
 
@@ -85,14 +85,12 @@ def decode(
     records, contexts = [], {}
     warm_up(progress)
     for model in models:
-        context = options["context"]
-        if context is None:
-            limit = load_model(model).config.seq_len
-            context = min(limit, max(longest.num_positions, 256))
-        if longest.num_positions > context:
-            raise _too_long(model, longest, context)
-        contexts[model] = context
-        compiled = compile_with(progress, model, **{**options, "context": context})
+        if options["context"] is None and longest.num_positions > DEFAULT_CONTEXT:
+            options["context"] = longest.num_positions
+        compiled = compile_with(progress, model, **options)
+        if longest.num_positions > compiled.context:
+            raise _too_long(model, longest, compiled.context)
+        contexts[model] = compiled.context
         with progress.stage(f"measuring {model}", total=len(tests) * (repetitions + 1)) as stage:
             for i, test in enumerate(tests):
                 begun = i * (repetitions + 1)
@@ -140,7 +138,9 @@ def fabric(
     kind = "json" if as_json else format_
     text = render("fabric", records, FABRIC_COLUMNS, provenance({"machine": spec.model_dump(), "tests": [c.name for c in plan]}), kind)
     if kind == "md":
-        text += f"\nthe same program in the corner of 512x512 PEs takes {bench.corner_ratio(records):.2f} x the host time it takes alone\n"
+        mesh = bench.CORNER[1].mesh
+        ratio = bench.corner_ratio(records)
+        text += f"\nthe same program in the corner of {mesh}x{mesh} PEs takes {ratio:.2f} x the host time it takes alone\n"
     emit(text, output)
 
 
