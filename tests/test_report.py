@@ -15,7 +15,7 @@ from wse.compiler.compile import compile_model
 from wse.compiler.lower import TAKE_IN, lower
 from wse.crosscheck import TokenCheck
 from wse.errors import DoesNotFitError
-from wse.isa import Col, Op
+from wse.isa import Col, Command, Op, Port
 from wse.machine import Machine
 from wse.opcost import class_rows, cost_by_op
 from wse.program import Rect
@@ -121,6 +121,23 @@ def test_hops_are_what_the_links_carried(session, summary):
     assert links.sum() == channel_hops(program, counters).sum() == summary["hops_total"]
     assert summary["busiest_links"][0]["wavelets"] == links.max()
     assert 0 < summary["link_util_avg"] <= summary["link_util_max"] <= 1
+
+
+def test_hops_through_a_switch_are_counted_at_the_port_they_left_through():
+    builder, here = ProgramBuilder(SPEC, 1, 1), Rect(0, 0, 1, 1)
+    builder.switch(here, 0, [(Port.RAMP, [Port.EAST]), (Port.RAMP, [Port.WEST])])
+    builder.output("east", 0, 0, 0, Port.EAST)
+    builder.output("west", 0, 0, 0, Port.WEST)
+    pe = builder.pes(here)
+    pe.mov(pe.send(0), pe.zeros("a", 5))
+    pe.send_control(0, Command.ADVANCE)
+    pe.mov(pe.send(0), pe.zeros("b", 3))
+    program = builder.link()
+    machine = Machine(program)
+    machine.check(machine.run({"west": 3}))
+    assert [len(machine.output(name)[0]) for name in ("east", "west")] == [5, 3]  # the spent command goes nowhere
+    assert link_wavelets(program, machine.counters()).tolist() == [[0, 5, 0, 3]]
+    assert channel_hops(program, machine.counters()).tolist() == [8]
 
 
 def test_every_pe_cycle_is_in_one_class(summary):

@@ -17,7 +17,7 @@ from wse.compiler.compile import Compiled
 from wse.compiler.lower import CACHE_ARRAYS, TABLE_ARRAYS, WEIGHT_ARRAYS
 from wse.compiler.partition import ceil_div
 from wse.crosscheck import TokenCheck
-from wse.isa import TYPE_BYTES, OpClass, Port, Stall
+from wse.isa import TYPE_BYTES, OpClass, Port, Stall, Switch
 from wse.machine import Counters
 from wse.opcost import cost_by_op
 from wse.program import Program, Rect
@@ -25,10 +25,7 @@ from wse.runner import Session, Token
 
 SCHEMA = 2
 
-NOT_MODELLED = (
-    "SRAM bank conflicts", "f16 arithmetic and packed wavelets", "switches and run-time routes", "data and control tasks",
-    "clock, power and thermal limits", "defects", "host link latency",
-)  # fmt: skip
+NOT_MODELLED = ("clock, power and thermal limits", "defects", "host link latency")
 
 STALL_NAMES = {stall: "backpressure" if stall is Stall.ROOM else stall.name.lower() for stall in Stall}
 
@@ -97,23 +94,27 @@ def summarize(session: Session, prompt: list[int], tokens: list[Token], text: st
         "link_util_max": float(links.max() / counters.cycles),
         "link_util_avg": float(links[links > 0].mean() / counters.cycles),
         **_sram(compiled),
-        "not_modelled": list(NOT_MODELLED),
+        "not_modelled": [*([] if spec.bank_conflicts else ["SRAM bank conflicts (bank_conflicts = 0)"]), *NOT_MODELLED],
     }
 
 
 def channel_hops(program: Program, counters: Counters) -> np.ndarray:
     """Links crossed, int64 (num_channels,): wavelets times the tx ports that are links."""
-    num_links = sum((program.channel_tx >> port) & 1 for port in Port if port != Port.RAMP)
-    return counters.sent * num_links
+    return _port_wavelets(program, counters)[:, : Port.RAMP].sum(axis=1)
 
 
 def link_wavelets(program: Program, counters: Counters) -> np.ndarray:
     """Wavelets carried by each directed link over all colors, int64 (num_pes, 4)."""
-    load = np.zeros((program.width * program.height, 4), np.int64)
-    for port in Port:
-        if port != Port.RAMP:
-            np.add.at(load[:, port], program.channel_pe, counters.sent * ((program.channel_tx >> port) & 1))
+    load = np.zeros((program.width * program.height, int(Port.RAMP)), np.int64)
+    np.add.at(load, program.channel_pe, _port_wavelets(program, counters)[:, : Port.RAMP])
     return load
+
+
+def _port_wavelets(program: Program, counters: Counters) -> np.ndarray:
+    """Wavelets of each channel through each port, int64 (num_channels, len(Port)); the ports of a switch were counted apart."""
+    through = counters.sent[:, None] * (program.channel_tx[:, None] >> np.arange(len(Port)) & 1)
+    through[program.switches[:, Switch.CHANNEL]] = counters.switch_sent
+    return through
 
 
 def max_context_fit(compiled: Compiled) -> int:
