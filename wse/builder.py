@@ -13,11 +13,9 @@ order in which it was written. Roles in a collective are just narrower rectangle
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -29,6 +27,7 @@ from wse.link import Array, FifoArray, Fragment, Label, Route, link
 from wse.operands import Fifo, Popped, Push, Recv, Reg, Send, View, contiguous
 from wse.program import NO_OP, NUMPY_TYPE, Binding, HostPort, Program, Rect
 from wse.spec import MachineSpec
+from wse.where import kernel_line
 
 MAIN_TASK = 0
 
@@ -41,7 +40,7 @@ class ProgramBuilder:
     width: int
     height: int
     fragments: list[Fragment] = field(default_factory=list)
-    routes: list[Route] = field(default_factory=list)  # distinct ones
+    routes: dict[Route, int] = field(default_factory=dict)  # distinct ones, numbered
     route_at: dict[int, np.ndarray] = field(default_factory=dict)  # color -> int16 (height, width), index of a route, -1 unrouted
     host_in: list[HostPort] = field(default_factory=list)
     host_out: list[HostPort] = field(default_factory=list)
@@ -61,14 +60,14 @@ class ProgramBuilder:
         """The PEs of `rect`, to write code of `task` for; task 0 is the main task and starts by itself."""
         self._check_rect(rect)
         if rect.num_pes <= 0:
-            raise ProgramError(f"rectangle {rect} has no PEs", notes=[self.where()])
+            raise ProgramError(f"rectangle {rect} has no PEs", notes=[kernel_line()])
         if not 0 <= task < self.spec.num_tasks:
-            raise ProgramError(f"task {task} is outside 0..{self.spec.num_tasks - 1}", notes=[self.where()])
+            raise ProgramError(f"task {task} is outside 0..{self.spec.num_tasks - 1}", notes=[kernel_line()])
         return Pes(self, rect, task)
 
     def _check_rect(self, rect: Rect) -> None:
         if not Rect(0, 0, self.width, self.height).contains(rect):
-            raise ProgramError(f"rectangle {rect} is outside the mesh of {self.width}x{self.height} PEs", notes=[self.where()])
+            raise ProgramError(f"rectangle {rect} is outside the mesh of {self.width}x{self.height} PEs", notes=[kernel_line()])
 
     def route(self, rect: Rect, color: int, rx: Port, tx: Iterable[Port]) -> None:
         """On every PE of `rect`, wavelets of `color` come in from `rx` and go out through all of `tx` at once."""
@@ -85,35 +84,35 @@ class ProgramBuilder:
         route = Route(tuple(self._position(rect, color, rx, tx) for rx, tx in positions), ring, pop)
         if not 1 <= len(route.positions) <= MAX_POSITIONS:
             raise ProgramError(
-                f"color {color} in {rect}: a switch has 1 to {MAX_POSITIONS} positions, got {len(route.positions)}", notes=[self.where()]
+                f"color {color} in {rect}: a switch has 1 to {MAX_POSITIONS} positions, got {len(route.positions)}", notes=[kernel_line()]
             )
         self._route(rect, color, route)
 
     def _position(self, rect: Rect, color: int, rx: Port, tx: Iterable[Port]) -> tuple[Port, int]:
         """(rx port, mask of tx ports) of one route position, if there can be one."""
         if not 0 <= color < self.spec.num_colors:
-            raise ProgramError(f"color {color} is outside 0..{self.spec.num_colors - 1}", notes=[self.where()])
+            raise ProgramError(f"color {color} is outside 0..{self.spec.num_colors - 1}", notes=[kernel_line()])
         mask = sum({1 << port for port in tx})
         if not mask or (mask & (1 << rx) and rx != Port.RAMP):
-            raise ProgramError(f"color {color} in {rect}: rx {rx.name} needs at least one other tx port", notes=[self.where()])
+            raise ProgramError(f"color {color} in {rect}: rx {rx.name} needs at least one other tx port", notes=[kernel_line()])
         return rx, mask
 
     def _route(self, rect: Rect, color: int, route: Route) -> None:
         self._check_rect(rect)
-        if route not in self.routes:
-            self.routes.append(route)
-        index = self.routes.index(route)
+        route = replace(route, line=self.line_index())
+        index = self.routes.setdefault(route, len(self.routes))
         if color not in self.route_at:
             self.route_at[color] = np.full((self.height, self.width), -1, np.int16)
         there = self.route_at[color][rect.y : rect.y + rect.height, rect.x : rect.x + rect.width]
-        taken = (there >= 0) & (there != index)
-        if taken.any():
-            y, x = np.argwhere(taken)[0]
-            raise ProgramError(
-                f"color {color} already has another route at PE ({x + rect.x},{y + rect.y})",
-                notes=[f"there: {self.routes[there[y, x]]}; wanted: {route}", self.where()],
-                help="a color has one rx port and one set of tx ports at a time: take another color, or a switch()",
-            )
+        for number in np.unique(there[there >= 0]):
+            other = list(self.routes)[number]
+            if other.behaviour != route.behaviour:
+                y, x = np.argwhere(there == number)[0]
+                raise ProgramError(
+                    f"color {color} already has another route at PE ({x + rect.x},{y + rect.y})",
+                    notes=[f"there: {other}, {list(self.source_lines)[other.line]}", f"wanted: {route}, {kernel_line()}"],
+                    help="a color has one rx port and one set of tx ports at a time: take another color, or a switch()",
+                )
         there[...] = index
 
     def input(self, name: str, x: int, y: int, color: int, port: Port) -> None:
@@ -127,7 +126,7 @@ class ProgramBuilder:
     def reg(self, type: Type = Type.F32) -> Reg:
         """A free scalar register, until `release`. Raises `ProgramError` when all are taken."""
         if not self._free_regs:
-            raise ProgramError(f"all {self.spec.num_registers} registers are in use", notes=[self.where()])
+            raise ProgramError(f"all {self.spec.num_registers} registers are in use", notes=[kernel_line()])
         return Reg(self._free_regs.pop(0), type)
 
     def release(self, *regs: Reg) -> None:
@@ -162,20 +161,9 @@ class ProgramBuilder:
             self.fragments.append(last)
         last.add(item, self._op)
 
-    def where(self) -> str:
-        """`file:line` of the kernel code that called the builder."""
-        frame = sys._getframe(1)
-        while frame.f_back is not None and frame.f_code.co_filename in _OWN_FILES:
-            frame = frame.f_back
-        path = Path(frame.f_code.co_filename)
-        return f"{'/'.join(path.parts[-2:])}:{frame.f_lineno}"
-
     def line_index(self) -> int:
         """Index of the calling source line in `Program.source_lines`."""
-        return self.source_lines.setdefault(self.where(), len(self.source_lines))
-
-
-_OWN_FILES = {__file__}
+        return self.source_lines.setdefault(kernel_line(), len(self.source_lines))
 
 
 @dataclass(frozen=True)
@@ -194,7 +182,7 @@ class Pes:
         if data.shape[:2] != (self.rect.height, self.rect.width):
             raise ProgramError(
                 f"array '{name}' over {self.rect}: the data's shape {data.shape} does not begin with (height, width)",
-                notes=[f"wanted ({self.rect.height}, {self.rect.width}, …)", self.program.where()],
+                notes=[f"wanted ({self.rect.height}, {self.rect.width}, …)", kernel_line()],
             )
         return self._declare(name, data.shape[2:], type, data.astype(NUMPY_TYPE[type], copy=False))
 
@@ -209,20 +197,20 @@ class Pes:
 
     def fifo(self, name: str, capacity: int, type: Type = Type.F32, *, on_push: int = -1, on_pop: int = -1) -> Fifo:
         """A FIFO of `capacity` elements in SRAM, empty at load; `on_push`, `on_pop`: tasks that pushes and pops activate."""
-        where = self.program.where()
+        where = kernel_line()
         if capacity < 1:
             raise ProgramError(f"FIFO '{name}' has a capacity of {capacity}", notes=[where], help="it must hold at least one element")
         for task in (on_push, on_pop):
             if not -1 <= task < self.program.spec.num_tasks:
                 raise ProgramError(f"FIFO '{name}': no task {task}", notes=[where])
         self.program.emit(
-            self.rect, self.task, FifoArray(name, type, (int(capacity),), None, on_push, on_pop, self.program.line_index())
+            self.rect, self.task, FifoArray(name, type, (int(capacity),), None, self.program.line_index(), on_push, on_pop)
         )
         return Fifo(name, type)
 
     def _declare(self, name: str, shape: tuple[int, ...], type: Type, data: np.ndarray | None) -> View:
         shape = tuple(int(extent) for extent in shape)
-        self.program.emit(self.rect, self.task, Array(name, type, shape, data))
+        self.program.emit(self.rect, self.task, Array(name, type, shape, data, self.program.line_index()))
         return View(name, type, shape, contiguous(shape))
 
     # --- operands ---------------------------------------------------------------------------------------------
@@ -331,12 +319,9 @@ class Pes:
         registers. `type`: of the arithmetic (default: i32 if an operand is, else f32). `thread`: 0 waits for the end,
         k hands it to microthread k. `on_done`: what its end does to a task. Raises `ProgramError`.
         """
-        try:
-            row, symbols = encode(self.program.spec, op, d, a, b, shape, type, mapped)
-        except ProgramError as error:
-            raise ProgramError(f"{op.name.lower()}: {error.message}", notes=[self.program.where()], help=error.help) from None
+        row, symbols = self._encode(op, d, a, b, shape, type, mapped)
         if not 0 <= thread <= self.program.spec.num_microthreads:
-            raise ProgramError(f"{op.name.lower()}: no microthread {thread}", notes=[self.program.where()])
+            raise ProgramError(f"{op.name.lower()}: no microthread {thread}", notes=[kernel_line()])
         row[Col.THREAD] = thread
         row[Col.DONE], row[Col.TASK] = on_done
         self._emit(row, symbols)
@@ -347,8 +332,8 @@ class Pes:
         """Overwrite a position of this PE's route or switch of `color`, from the next cycle on."""
         rx, mask = self.program._position(self.rect, color, rx, tx)
         if not 0 <= position < MAX_POSITIONS:
-            raise ProgramError(f"no position {position}", notes=[self.program.where()], help=f"positions are 0..{MAX_POSITIONS - 1}")
-        row, _ = encode(self.program.spec, Op.REROUTE, None, None, None, None, Type.I32, False)
+            raise ProgramError(f"no position {position}", notes=[kernel_line()], help=f"positions are 0..{MAX_POSITIONS - 1}")
+        row, _ = self._encode(Op.REROUTE)
         row[Col.EXTENT : Col.EXTENT + 4] = color, position, rx, mask
         self._emit(row, ())
 
@@ -357,7 +342,7 @@ class Pes:
         try:
             bits = control_bits(*commands, task=task)
         except ValueError as error:
-            raise ProgramError(str(error), notes=[self.program.where()]) from None
+            raise ProgramError(str(error), notes=[kernel_line()]) from None
         self.mov(self.send(color, control=True), bits, type=Type.I32, **how)
 
     def place(self, label: Label) -> None:
@@ -371,8 +356,8 @@ class Pes:
     def branch(self, op: Op, a: Any, b: Any, label: Label, type: Type | None = None) -> None:
         """Go to `label` if the comparison (BLT, BGE, BEQ, BNE) of registers or numbers holds."""
         if op not in BRANCHES or any(isinstance(operand, (View, Recv, Send, Push, Popped)) for operand in (a, b)):
-            raise ProgramError("a branch compares registers or numbers", notes=[self.program.where()])
-        row, _ = encode(self.program.spec, op, None, a, b, None, type, False)
+            raise ProgramError("a branch compares registers or numbers", notes=[kernel_line()])
+        row, _ = self._encode(op, None, a, b, None, type)
         self._emit(row, (), label)
 
     @contextmanager
@@ -402,11 +387,13 @@ class Pes:
 
     def bind(self, color: int, register: Reg) -> None:
         """Make this task a data task: it runs for every wavelet of `color` that arrives, with its 32 bits in `register`."""
-        where = self.program.where()
+        where = kernel_line()
         if self.task == MAIN_TASK:
             raise ProgramError("the main task starts by itself and cannot be bound to a color", notes=[where])
         if not 0 <= color < self.program.spec.num_colors:
             raise ProgramError(f"color {color} is outside 0..{self.program.spec.num_colors - 1}", notes=[where])
+        if not 0 <= register.number < self.program.spec.num_registers:
+            raise ProgramError(f"no register {register.number}", notes=[where])
         self.program.emit(self.rect, self.task, Binding(self.task, color, register.number, self.program.line_index()))
 
     def start_blocked(self, task: int) -> None:
@@ -415,10 +402,19 @@ class Pes:
 
     def _control(self, op: Op, task: int = 0, label: Label | None = None) -> None:
         if not 0 <= task < self.program.spec.num_tasks:
-            raise ProgramError(f"no task {task}", notes=[self.program.where()])
-        row, _ = encode(self.program.spec, op, None, None, None, None, Type.I32, False)
+            raise ProgramError(f"no task {task}", notes=[kernel_line()])
+        row, _ = self._encode(op)
         row[Col.TASK] = task
         self._emit(row, (), label)
+
+    def _encode(
+        self, op: Op, d: Any = None, a: Any = None, b: Any = None, shape: Any = None, type: Type | None = None, mapped: bool = False
+    ) -> tuple[np.ndarray, tuple[tuple[int, str], ...]]:
+        """`encode`, whose refusals say where the kernel called the builder."""
+        try:
+            return encode(self.program.spec, op, d, a, b, shape, type, mapped)
+        except ProgramError as error:
+            raise ProgramError(f"{op.name.lower()}: {error.message}", notes=[kernel_line()], help=error.help) from None
 
     def _emit(self, row: np.ndarray, symbols: tuple[tuple[int, str], ...], label: Label | None = None) -> None:
         row[Col.LINE] = self.program.line_index()

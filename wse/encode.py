@@ -89,6 +89,12 @@ def _check(spec: MachineSpec, op: Op, d: Any, a: Any, b: Any, type: Type, mapped
         raise ProgramError("a held recv() wants mapped=True")
     if mapped and len(shape) < 2:
         raise ProgramError("mapped=True wants at least two dimensions")
+    for reg in _registers(d, a, b, shape):
+        last = reg.number + (op is Op.ARGMAX and reg is d)  # ARGMAX writes a pair
+        if not 0 <= last < spec.num_registers:
+            raise ProgramError(f"no register {last}", help=f"registers are 0..{spec.num_registers - 1}")
+    if any(isinstance(extent, int) and extent < 0 for extent in shape):
+        raise ProgramError(f"the extents {shape} must not be negative")
     for operand in (d, a, b):
         held = operand.fifo if isinstance(operand, (Push, Popped)) else operand
         if isinstance(held, (View, Fifo)) and not _may_hold(op, held.type, type, operand is a):
@@ -96,7 +102,13 @@ def _check(spec: MachineSpec, op: Op, d: Any, a: Any, b: Any, type: Type, mapped
         if isinstance(operand, (Recv, Send)) and operand.packed and (type == Type.I32 or (isinstance(operand, Send) and operand.control)):
             raise ProgramError("packed wavelets hold two f16 values")
         if isinstance(operand, (Recv, Send)) and not 0 <= operand.color < spec.num_colors:
-            raise ProgramError(f"no color {operand.color}")
+            raise ProgramError(f"no color {operand.color}", help=f"colors are 0..{spec.num_colors - 1}")
+
+
+def _registers(d: Any, a: Any, b: Any, shape: tuple[Any, ...]) -> list[Reg]:
+    """Every register that an instruction names."""
+    used = [*shape, *(operand.offset_reg if isinstance(operand, View) else operand for operand in (d, a, b))]
+    return [reg for reg in used if isinstance(reg, Reg)]
 
 
 def _may_hold(op: Op, held: Type, type: Type, is_source: bool) -> bool:

@@ -44,7 +44,7 @@ Switches. A color at a router has 1 to 4 route positions, each an rx port and a 
 * A control wavelet that would leave a switch with bits 0-21 all zero is spent: it has nothing left to say. It goes nowhere, needs
   neither port nor room, and takes no time: in the first cycle t in which it is the oldest of the served FIFO and could leave, it
   is taken off and its command acts at once, so that in t the router serves the FIFO of the new position (unless that is the FIFO
-  it was in, which has given its wavelet). One for each color and cycle. It is not counted as sent.
+  it was in, which has given its wavelet). One for each color and cycle. It is counted neither in `sent` nor in `wait`.
 * After the last position ADVANCE leads to the first with ring mode; without, it is `Fault.SWITCH_PAST_END` of that PE and color
   in t.
 * REROUTE issued in t overwrites one position of a color at its own router, from t + 1 on (also of a plain route, which is a ring

@@ -39,6 +39,12 @@ class Route:
     positions: tuple[tuple[Port, int], ...]
     ring: bool = True
     pop: Pop = Pop.NEVER
+    line: int = 0  # index into `Program.source_lines`
+
+    @property
+    def behaviour(self) -> tuple[Any, ...]:
+        """What the router does: everything but where it was written."""
+        return self.positions, self.ring, self.pop
 
     def __str__(self) -> str:
         return " then ".join(f"{rx.name} to {'+'.join(port.name for port in Port if tx >> port & 1)}" for rx, tx in self.positions)
@@ -52,15 +58,15 @@ class Array:
     type: Type
     shape: tuple[int, ...]
     data: np.ndarray | None
+    line: int  # index into `Program.source_lines`
 
 
 @dataclass(frozen=True)
 class FifoArray(Array):
-    """The storage of a FIFO in SRAM; the tasks that a push or pop activates, -1 for none; where it was declared."""
+    """The storage of a FIFO in SRAM, and the tasks that a push or pop activates, -1 for none."""
 
     on_push: int
     on_pop: int
-    line: int
 
 
 @dataclass
@@ -122,7 +128,7 @@ def link(builder: ProgramBuilder, meta: dict[str, str]) -> Program:
         first_pe = int(core_pe[np.argmax(core_class == index)])
         x, y = first_pe % builder.width, first_pe // builder.width
         where = f"PE ({x},{y})"
-        symbols, data_bytes = _layout(fragments, where)
+        symbols, data_bytes = _layout(fragments, where, source_lines)
         fifos = tuple(
             SramFifo(array.name, symbols[array.name].address, array.type, array.shape[0], array.on_push, array.on_pop, array.line)
             for fragment in fragments
@@ -133,18 +139,19 @@ def link(builder: ProgramBuilder, meta: dict[str, str]) -> Program:
         entries, num_rows, num_threads = _link_code(fragments, addresses, numbers, code, where, source_lines)
         code_bytes = num_rows * builder.spec.instruction_bytes
         if data_bytes + code_bytes > builder.spec.data_bytes:
-            raise _overflow(builder, symbols, data_bytes, code_bytes, where)
+            arrays = [array for fragment in fragments for array in fragment.arrays]
+            raise _overflow(builder, arrays, data_bytes, code_bytes, where, int((core_class == index).sum()))
         blocked = sum({1 << task for rect, task in builder.blocked if rect.contains(Rect(x, y, 1, 1))})
         words = (data_bytes + 3) // 4
         bindings = tuple(binding for fragment in fragments for binding in fragment.bindings)
         classes.append(CodeClass(entries, int(entries[0] >= 0), blocked, num_threads, words, code_bytes, symbols, bindings, fifos))
     core_sram, sram = _data(builder, core_pe, core_class, classes)
     pe, color, route = _channels(builder)
-    first = np.array([distinct.positions[0] for distinct in builder.routes], np.int64).reshape(-1, 2)[route]
+    first = np.array([(*distinct.positions[0], distinct.line) for distinct in builder.routes], np.int64).reshape(-1, 3)[route]
     program = Program(
         builder.spec, builder.width, builder.height, *code.tables(), tuple(classes), core_pe, core_class, core_sram, sram,
-        pe, color, first[:, 0], first[:, 1], _switches(builder, route), tuple(builder.host_in), tuple(builder.host_out), source_lines,
-        tuple(builder.op_names), meta,
+        pe, color, first[:, 0], first[:, 1], first[:, 2], _switches(builder, route), tuple(builder.host_in), tuple(builder.host_out),
+        source_lines, tuple(builder.op_names), meta,
     )  # fmt: skip
     return replace(program, switches=_with_rewrites(program))
 
@@ -174,14 +181,14 @@ def _classes(builder: ProgramBuilder) -> tuple[np.ndarray, np.ndarray, list[list
     return core_pe, core_class.astype(np.int64), class_fragments
 
 
-def _layout(fragments: list[Fragment], where: str) -> tuple[dict[str, Symbol], int]:
+def _layout(fragments: list[Fragment], where: str, source_lines: tuple[str, ...]) -> tuple[dict[str, Symbol], int]:
     """Addresses of a class's arrays, in the order of declaration, word-aligned; and the bytes they take."""
     layout: dict[str, Symbol] = {}
     address = 0
     for fragment in fragments:
         for array in fragment.arrays:
             if array.name in layout:
-                raise ProgramError(f"{where} has two arrays named '{array.name}'")
+                raise ProgramError(f"{where} has two arrays named '{array.name}'", notes=[source_lines[array.line]])
             layout[array.name] = symbol = Symbol(array.name, address, array.type, array.shape)
             address += (symbol.num_elements * TYPE_BYTES[array.type] + 3) // 4 * 4
     return layout, address
@@ -308,7 +315,7 @@ def _channels(builder: ProgramBuilder) -> tuple[np.ndarray, np.ndarray, np.ndarr
 def _switches(builder: ProgramBuilder, route: np.ndarray) -> np.ndarray:
     """Rows of `Program.switches` for the channels with a switch; `route` as from `_channels`."""
     rows = np.array([_switch_row(distinct) for distinct in builder.routes], np.int64).reshape(-1, NUM_SWITCH_COLS)
-    is_switch = np.array([distinct != Route(distinct.positions[:1]) for distinct in builder.routes], bool)
+    is_switch = np.array([distinct.behaviour != Route(distinct.positions[:1]).behaviour for distinct in builder.routes], bool)
     channels = np.flatnonzero(is_switch[route]) if len(route) else route
     switches = rows[route[channels]]
     switches[:, Switch.CHANNEL] = channels
@@ -368,20 +375,17 @@ def _plain_rows(program: Program, channels: np.ndarray) -> np.ndarray:
 
 
 def _overflow(
-    builder: ProgramBuilder,
-    symbols: dict[str, Symbol],
-    data_bytes: int,
-    code_bytes: int,
-    where: str,
+    builder: ProgramBuilder, arrays: list[Array], data_bytes: int, code_bytes: int, where: str, num_pes: int
 ) -> DoesNotFitError:
-    """The refusal of a PE whose SRAM is too small, with each buffer's size, largest first."""
-    spec = builder.spec
+    """The refusal of a PE whose SRAM is too small, with each buffer's size and where it was declared, largest first."""
+    spec, lines = builder.spec, list(builder.source_lines)
     over = data_bytes + code_bytes - spec.data_bytes
-    sizes = sorted(((s.num_elements * TYPE_BYTES[s.type], s) for s in symbols.values()), key=lambda item: -item[0])
-    notes = [f"{size:7d} B at {s.address:6d}  {s.name} {s.shape} {s.type.name.lower()}" for size, s in sizes]
-    notes += [f"{code_bytes:7d} B code", f"{spec.sram_reserved_bytes:7d} B reserved for the runtime"]
+    sizes = sorted(((int(np.prod(a.shape, dtype=np.int64)) * TYPE_BYTES[a.type], a) for a in arrays), key=lambda item: -item[0])
+    notes = [f"{size:7d} B  {a.name} {a.shape} {a.type.name.lower()}, {lines[a.line]}" for size, a in sizes]
+    notes += [f"{code_bytes:7d} B  code", f"{spec.sram_reserved_bytes:7d} B  reserved for the runtime"]
+    others = f" (and {num_pes - 1} others like it)" if num_pes > 1 else ""
     return DoesNotFitError(
-        f"{where} needs {data_bytes + code_bytes} B of SRAM, {over} B more than the {spec.data_bytes} B it can use",
+        f"{where}{others} needs {data_bytes + code_bytes} B of SRAM, {over} B more than the {spec.data_bytes} B it can use",
         notes=notes,
         help="use more PEs for this data, a smaller type (f16), or shorter buffers",
     )

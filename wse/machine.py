@@ -17,8 +17,8 @@ from wse.verify import verify
 FAULT_TEXT = {
     Fault.OUT_OF_BOUNDS: "a memory operand reaches outside the PE's SRAM",
     Fault.DIVIDE_BY_ZERO: "division by zero",
-    Fault.SWITCH_PAST_END: "a control wavelet advances a switch past its last position",
-    Fault.BAD_TASK: "a control wavelet names a task that has no code, or that a color is bound to",
+    Fault.SWITCH_PAST_END: "a control wavelet advances a switch without ring mode past its last position",
+    Fault.BAD_TASK: "a control wavelet names a task that has no code or is bound to a color",
 }
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from wse.errors import ProgramError
 from wse.isa import MAX_DIMS, Type
+from wse.where import kernel_line
 
 
 @dataclass(frozen=True)
@@ -91,11 +92,11 @@ class View:
                 strides.append(0)
                 continue
             if axis >= len(self.shape):
-                raise ProgramError(f"too many indices for array '{self.name}' of shape {self.shape}")
+                raise ProgramError(f"too many indices for array '{self.name}' of shape {self.shape}", notes=[kernel_line()])
             extent, stride = self.shape[axis], self.strides[axis]
             if isinstance(item, slice):
                 if not isinstance(extent, int):
-                    raise ProgramError(f"cannot slice the dynamic extent of '{self.name}'")
+                    raise ProgramError(f"cannot slice the dynamic extent of '{self.name}'", notes=[kernel_line()])
                 start, stop, step = item.indices(extent)
                 shape.append(len(range(start, stop, step)))
                 strides.append(stride * step)
@@ -103,7 +104,7 @@ class View:
             else:
                 i = int(item)
                 if not isinstance(extent, int) or not -extent <= i < extent:
-                    raise ProgramError(f"index {i} is outside axis {axis} of '{self.name}' with extent {extent}")
+                    raise ProgramError(f"index {i} is outside axis {axis} of '{self.name}' with extent {extent}", notes=[kernel_line()])
                 offset += (i % extent) * stride
             axis += 1
         return replace(
@@ -113,7 +114,7 @@ class View:
     def reshape(self, *shape: int) -> View:
         """The same elements in another shape; only for views that are contiguous."""
         if self.strides != contiguous(self.shape) or np.prod(shape) != np.prod(self.shape):
-            raise ProgramError(f"cannot reshape '{self.name}' from {self.shape} to {shape}")
+            raise ProgramError(f"cannot reshape '{self.name}' from {self.shape} to {shape}", notes=[kernel_line()])
         return replace(self, shape=tuple(shape), strides=contiguous(shape))
 
     def shifted(self, reg: Reg) -> View:

@@ -7,6 +7,7 @@ that has a route. Cores and channels are sorted by PE, channels within a PE by c
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -152,6 +153,7 @@ class Program:
     channel_color: np.ndarray  # int64 (num_channels,)
     channel_rx: np.ndarray  # int64 (num_channels,), a Port: of the first position where there is a switch
     channel_tx: np.ndarray  # int64 (num_channels,), bit mask of ports, likewise
+    channel_line: np.ndarray  # int64 (num_channels,), index into `source_lines` of what routed it
     switches: np.ndarray  # int64 (num_switches, NUM_SWITCH_COLS), ascending by channel
     host_in: tuple[HostPort, ...] = ()
     host_out: tuple[HostPort, ...] = ()
@@ -167,11 +169,14 @@ class Program:
 
     def channels_at(self, pe: np.ndarray, color: int) -> np.ndarray:
         """Index of the channel of `color` at each of these PEs, int64, or -1 where it has no route."""
-        key = self.channel_pe * self.spec.num_colors + self.channel_color
         wanted = np.asarray(pe) * self.spec.num_colors + color
-        at = np.searchsorted(key, wanted)
-        found = np.append(key, -1)[at] == wanted
-        return np.where(found, at, -1)
+        at = np.searchsorted(self._channel_key[:-1], wanted)
+        return np.where(self._channel_key[at] == wanted, at, -1)
+
+    @cached_property
+    def _channel_key(self) -> np.ndarray:
+        """A number for each channel that is the same for no other, ascending; then one that is no channel's."""
+        return np.append(self.channel_pe * self.spec.num_colors + self.channel_color, -1)
 
     @property
     def reactive(self) -> bool:
@@ -185,6 +190,11 @@ class Program:
         at = self.switches[:, Switch.CHANNEL]
         rx[at], tx[at] = self.switches[:, Switch.FIFOS], self.switches[:, Switch.EXITS]
         return rx, tx
+
+    def where(self, pe: int) -> str:
+        """Coordinates of a PE as text."""
+        x, y = self.xy(pe)
+        return f"({x},{y})"
 
     def xy(self, pe: int) -> tuple[int, int]:
         """Coordinates of a PE."""

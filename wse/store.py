@@ -18,9 +18,10 @@ from wse.isa import Port, Type
 from wse.program import Binding, CodeClass, HostPort, Program, SramFifo, Symbol
 from wse.spec import MachineSpec
 
-SCHEMA = 3
+SCHEMA = 4
 _ARRAYS = (
-    "code", "row_ops", "core_pe", "core_class", "core_sram", "sram", "channel_pe", "channel_color", "channel_rx", "channel_tx", "switches",
+    "code", "row_ops", "core_pe", "core_class", "core_sram", "sram", "channel_pe", "channel_color", "channel_rx", "channel_tx",
+    "channel_line", "switches",
 )  # fmt: skip
 
 
