@@ -6,11 +6,14 @@ a weight matrix is stored input-major, (k, m), so that a GEMV is one multiply-ac
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 
 from wse.builder import Pes, ProgramBuilder
 from wse.compiler.model import Model, ModelConfig
-from wse.compiler.partition import Block, ceil_div, final_sums, layer_sums
+from wse.compiler.partition import CODE_BYTES, Block, ceil_div, final_sums, layer_sums
 from wse.compiler.place import Placement
 from wse.compiler.route import FIRST_NET_COLOR, Net, entry_and_exit
 from wse.isa import Op, Port, Type
@@ -26,13 +29,31 @@ from wse.spec import MachineSpec
 
 BLOCK_COLORS = range(FIRST_NET_COLOR)
 TOKENS_IN, RESULTS_OUT = "embedding", "result"
+TAKE_IN = "take_in"
+"""The op in which a block waits for its turn; the others are named as in the graph, without the layer."""
+
+WEIGHT_ARRAYS = {
+    "attn_norm": "attn_norm", "qkv": "wqkv", "attn_out": "wo", "ffn_norm": "ffn_norm", "gate_up": "w_gate_up", "down": "w_down",
+    "final_norm": "final_norm", "logits": "w_logits",
+}  # fmt: skip
+"""The array that holds an op's weights."""
+
+TABLE_ARRAYS = ("freqs", "row")
+"""Arrays a layer reads and never writes, besides weights."""
+
+CACHE_ARRAYS = ("keys", "values")
+
+REUSED = ("attn_residual", "attn_out", "attn_norm", "qkv")
+"""Ops of a layer whose output is overwritten before the token is done."""
 
 
 def lower(
     model: Model, spec: MachineSpec, blocks: tuple[Block, ...], placement: Placement, nets: tuple[Net, ...],
-    dtype: str, context: int, head: str = "greedy",
+    dtype: str, context: int, head: str = "greedy", kept: tuple[str, ...] = (),
 ) -> Program:  # fmt: skip
     """The linked program. `head`: "greedy" sends one token id per token, "logits" all logits.
+
+    `kept`: ops of `REUSED` whose outputs are also copied to arrays of their own (`kept_array`), for verification.
 
     Raises `DoesNotFitError` when a PE's SRAM is too small.
     """
@@ -43,7 +64,7 @@ def lower(
     again = program.label("next token")
     storage = {"f16": Type.F16, "f32": Type.F32}[dtype]
     for i, (block, rect) in enumerate(zip(blocks, placement.rects, strict=True)):
-        lowering = _Block(program, model, rect, block, storage, context, nets[i], nets[i + 1])
+        lowering = _Block(program, model, rect, block, storage, context, nets[i], nets[i + 1], kept)
         (_, _), lowering.exit = entry_and_exit(placement, i)
         if block.layer is None:
             lowering.final(again, head)
@@ -59,8 +80,9 @@ class _Block:
     """The state of lowering one block: its PEs, lines, registers, and the arrays shared by its ops."""
 
     def __init__(
-        self, program: ProgramBuilder, model: Model, rect: Rect, block: Block, storage: Type, context: int, into: Net, out: Net
-    ):
+        self, program: ProgramBuilder, model: Model, rect: Rect, block: Block, storage: Type, context: int, into: Net, out: Net,
+        kept: tuple[str, ...],
+    ):  # fmt: skip
         self.program, self.model, self.rect, self.block, self.storage = program, model, rect, block, storage
         self.config = config = model.config
         self.into, self.out = into.color, out.color
@@ -70,6 +92,16 @@ class _Block:
         self.y_line = Line(rect, "y", BLOCK_COLORS)
         self.x_line = Line(rect, "x", BLOCK_COLORS)
         self.pe: Pes = program.pes(rect)
+        self.kept = kept
+
+    @contextmanager
+    def _op(self, name: str, output: View | None = None) -> Iterator[None]:
+        """Code of one op of the graph. `output` is reused later within the token, so a copy is kept when that was asked for."""
+        with self.program.op(name):
+            yield
+        if output is not None and name in self.kept:
+            with self.program.op("kept"):
+                self.pe.mov(self.pe.zeros(kept_array(name), output.shape), output)
 
     # --- layers -----------------------------------------------------------------------------------------------
 
@@ -109,22 +141,37 @@ class _Block:
 
         pe.place(again)
         self._take_in(x)
-        rmsnorm(program, self.y_line, normed, x, attn_norm, scale, config.dim, config.norm_eps, sums.y)
-        gemv(program, self.y_line, qkv, wqkv, normed, sums.y)
-        rope(pe, qkv[: (group + 1) * part].reshape(group + 1, part), freq, angles, pos)
-        append_cache(pe, keys, values, qkv[-2 * part : -part], qkv[-part:], row, pos, self.rect.height, num)
-        q = qkv[: group * part].reshape(group, part)
-        attend(program, self.y_line, head_lines, q, keys, values, scores, top, out, num, config.head_size**-0.5, sums.y, sums.heads)
-        gemv(program, self.x_line, delta, wo, out[: group * part], sums.x)
-        pe.add(x, x, delta)
-        rmsnorm(program, self.y_line, normed, x, ffn_norm, scale, config.dim, config.norm_eps, sums.y)
-        gemv(program, self.y_line, gate_up.reshape(2 * len(hidden[0])), w_gate_up, normed, sums.y)
-        swiglu(pe, gate_up, act)
-        gemv(program, self.x_line, delta, w_down, act, sums.x)
-        pe.add(x, x, delta)
+        with self._op("attn_norm", normed):
+            rmsnorm(program, self.y_line, normed, x, attn_norm, scale, config.dim, config.norm_eps, sums.y)
+        with self._op("qkv", qkv):
+            gemv(program, self.y_line, qkv, wqkv, normed, sums.y)
+        with self._op("rope"):
+            rope(pe, qkv[: (group + 1) * part].reshape(group + 1, part), freq, angles, pos)
+        with self._op("cache"):
+            append_cache(pe, keys, values, qkv[-2 * part : -part], qkv[-part:], row, pos, self.rect.height, num)
+        with self._op("attention"):
+            q = qkv[: group * part].reshape(group, part)
+            attend(
+                program, self.y_line, head_lines, q, keys, values, scores, top, out, num, config.head_size**-0.5, sums.y, sums.heads,
+            )  # fmt: skip
+        with self._op("attn_out", delta):
+            gemv(program, self.x_line, delta, wo, out[: group * part], sums.x)
+        with self._op("attn_residual", x):
+            pe.add(x, x, delta)
+        with self._op("ffn_norm"):
+            rmsnorm(program, self.y_line, normed, x, ffn_norm, scale, config.dim, config.norm_eps, sums.y)
+        with self._op("gate_up"):
+            gemv(program, self.y_line, gate_up.reshape(2 * len(hidden[0])), w_gate_up, normed, sums.y)
+        with self._op("swiglu"):
+            swiglu(pe, gate_up, act)
+        with self._op("down"):
+            gemv(program, self.x_line, delta, w_down, act, sums.x)
+        with self._op("ffn_residual"):
+            pe.add(x, x, delta)
         self._pass_on(x)
-        pe.add(pos, pos, 1)
-        pe.jump(again)
+        with self._op("next_token"):
+            pe.add(pos, pos, 1)
+            pe.jump(again)
         program.release(pos, row, num)
 
     def final(self, again: Label, head: str) -> None:
@@ -140,14 +187,19 @@ class _Block:
         pe.place(again)
         self._take_in(x)
         sum_y = final_sums(config, program.spec, self.rect.width, self.rect.height)
-        rmsnorm(program, self.y_line, normed, x, norm, scale, config.dim, config.norm_eps, sum_y)
-        multiply(pe, logits, tiles, normed)
-        root = self.rect.row(reduce(program, self.y_line, logits, algorithm=sum_y))
+        with self._op("final_norm"):
+            rmsnorm(program, self.y_line, normed, x, norm, scale, config.dim, config.norm_eps, sum_y)
+        with self._op("logits"):
+            multiply(pe, logits, tiles, normed)
+            root = self.rect.row(reduce(program, self.y_line, logits, algorithm=sum_y))
         if head == "greedy":
-            self._argmax(root, vocab, logits, best, index, other, other_index)
+            with self._op("argmax"):
+                self._argmax(root, vocab, logits, best, index, other, other_index)
         else:
-            self._stream_row(root, [len(segment) for segment in vocab], logits)
-        pe.jump(again)
+            with self._op("logits_out"):
+                self._stream_row(root, [len(segment) for segment in vocab], logits)
+        with self._op("next_token"):
+            pe.jump(again)
         program.release(best, index, other, other_index)
 
     def _argmax(
@@ -242,34 +294,55 @@ class _Block:
         """Every PE sees the whole vector pass and keeps its row's segment."""
         total = self.config.dim
         skip = self.program.reg()
-        for r, segment in enumerate(self.rows):
-            pe = self.program.pes(self.rect.row(r))
-            before = int(segment[0]) if len(segment) else total
-            for what, n in ((skip, before), (x[: len(segment)], len(segment)), (skip, total - before - len(segment))):
-                if n:
-                    pe.mov(what, pe.recv(self.into), shape=n)
+        with self._op(TAKE_IN):
+            for r, segment in enumerate(self.rows):
+                pe = self.program.pes(self.rect.row(r))
+                before = int(segment[0]) if len(segment) else total
+                for what, n in ((skip, before), (x[: len(segment)], len(segment)), (skip, total - before - len(segment))):
+                    if n:
+                        pe.mov(what, pe.recv(self.into), shape=n)
         self.program.release(skip)
 
     def _pass_on(self, x: View) -> None:
         """The exit's column gathers its rows' segments northward, in order, and sends them on."""
         column = Line(Rect(self.exit[0], self.rect.y, 1, self.rect.height), "y")
         after, below = 0, 0
-        for r in reversed(range(self.rect.height)):
-            pe = self.program.pes(column.at(r))
-            out = wire(self.program, column.path(r, r - 1), BLOCK_COLORS) if r else self.out
-            n = len(self.rows[r])
-            if n:
-                pe.mov(pe.send(out), x[:n])
-            if after:
-                pe.mov(pe.send(out), pe.recv(below), shape=after)
-            after += n
-            below = out
+        with self._op("pass_on"):
+            for r in reversed(range(self.rect.height)):
+                pe = self.program.pes(column.at(r))
+                out = wire(self.program, column.path(r, r - 1), BLOCK_COLORS) if r else self.out
+                n = len(self.rows[r])
+                if n:
+                    pe.mov(pe.send(out), x[:n])
+                if after:
+                    pe.mov(pe.send(out), pe.recv(below), shape=after)
+                after += n
+                below = out
 
 
 def segments(total: int, parts: int) -> list[np.ndarray]:
     """Indices 0..total-1 cut into `parts` segments of equal length, the last ones shorter or empty."""
     size = ceil_div(total, parts)
     return [np.arange(min(i * size, total), min((i + 1) * size, total)) for i in range(parts)]
+
+
+def kept_array(op: str) -> str:
+    """The array that holds the copy of an op's output."""
+    return f"kept_{op}"
+
+
+def fitting_copies(config: ModelConfig, spec: MachineSpec, block: Block) -> tuple[str, ...]:
+    """As many ops of `REUSED` as a layer's PEs have SRAM for copies of, by the partition's estimate."""
+    free = spec.data_bytes - CODE_BYTES - block.sram_bytes
+    segment = ceil_div(config.dim, block.height)
+    n_qkv = (config.n_heads // config.n_kv_heads + 2) * config.head_size // block.slices
+    fitting = []
+    for op in REUSED:
+        need = 4 * (n_qkv if op == "qkv" else segment) + spec.instruction_bytes
+        if need <= free:
+            fitting.append(op)
+            free -= need
+    return tuple(fitting)
 
 
 def logits_row(spec: MachineSpec, config: ModelConfig, block: Block) -> int:

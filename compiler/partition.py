@@ -63,17 +63,26 @@ def _best(
     Cycles are those of each PE alone and those of reductions; the latter, dear to predict, only where the former leave hope.
     """
     best: tuple[int, tuple[int, int, int, int]] | None = None
-    least = (1 << 62, 0, 0)
+    least: tuple[int, int, int] | None = None  # bytes, width, height of what the machine has PEs for
+    narrowest = (1 << 62, 0)
     for width, height, slices in shapes:
+        narrowest = min(narrowest, (width, height))
+        if width > spec.width or height > spec.height:
+            continue
         need = bytes_of(width, height, slices)
-        least = min(least, (need, width, height))
-        if need + CODE_BYTES > spec.data_bytes or width > spec.width or height > spec.height:
+        least = (need, width, height) if least is None else min(least, (need, width, height))
+        if need + CODE_BYTES > spec.data_bytes:
             continue
         num_pes, cycles = width * height, local_cycles(width, height, slices)
         if best is None or cycles * num_pes < best[0]:
             cost = (cycles + sum_cycles(width, height, slices)) * num_pes
             if best is None or cost < best[0]:
                 best = (cost, (width, height, slices, need))
+    if least is None:
+        raise DoesNotFitError(
+            f"block '{name}' does not fit: it needs at least {narrowest[0]}x{narrowest[1]} PEs, {spec.name} has {spec.width}x{spec.height}",
+            help="take a machine with more PEs",
+        )
     if best is None:
         need, width, height = least
         raise DoesNotFitError(

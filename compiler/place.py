@@ -86,14 +86,21 @@ def place(blocks: tuple[Block, ...], spec: MachineSpec, mesh: tuple[int, int] | 
     if mesh is not None:
         placement = _snake(blocks, mesh[0])
         if placement is None or placement.height > mesh[1]:
-            raise _too_small(blocks, mesh, placement)
+            raise _too_small(blocks, mesh, placement, _smallest(blocks, spec))
         return Placement(*mesh, placement.rects, placement.eastward, placement.names)
-    first = max(max(block.width for block in blocks), math.isqrt(sum(b.width * b.height for b in blocks)))
-    candidates = [snake for w in range(first, min(spec.width, 4 * first) + 1) if (snake := _snake(blocks, w)) is not None]
+    fitting = _smallest(blocks, spec)
+    if fitting is None:
+        raise _too_small(blocks, (spec.width, spec.height), None, None)
+    return fitting
+
+
+def _smallest(blocks: tuple[Block, ...], spec: MachineSpec) -> Placement | None:
+    """The snake on the smallest near-square mesh of the machine; None when there is none."""
+    widest, in_one_row = max(block.width for block in blocks), sum(block.width for block in blocks)
+    first = max(widest, min(spec.width, math.isqrt(sum(b.width * b.height for b in blocks))))
+    candidates = [snake for w in range(first, min(spec.width, in_one_row) + 1) if (snake := _snake(blocks, w)) is not None]
     fitting = [snake for snake in candidates if snake.height <= spec.height]
-    if not fitting:
-        raise _too_small(blocks, (spec.width, spec.height), None)
-    return min(fitting, key=lambda snake: (max(snake.width, snake.height), snake.width * snake.height))
+    return min(fitting, key=lambda snake: (max(snake.width, snake.height), snake.width * snake.height), default=None)
 
 
 def _snake(blocks: tuple[Block, ...], width: int) -> Placement | None:
@@ -120,11 +127,16 @@ def _snake(blocks: tuple[Block, ...], width: int) -> Placement | None:
     return Placement(width, y, tuple(rects), tuple(eastward), tuple(block.name for block in blocks))
 
 
-def _too_small(blocks: tuple[Block, ...], mesh: tuple[int, int], snake: Placement | None) -> DoesNotFitError:
+def _too_small(
+    blocks: tuple[Block, ...], mesh: tuple[int, int], snake: Placement | None, fitting: Placement | None
+) -> DoesNotFitError:
     need = sum(block.width * block.height for block in blocks)
     widest = max(blocks, key=lambda block: block.width)
     notes = [f"{len(blocks)} blocks of {need} PEs in all; the widest is '{widest.name}' with {widest.width}x{widest.height}"]
     if snake is not None:
         notes.append(f"in rows of {mesh[0]} PEs they take {snake.height} rows, of {mesh[1]}")
-    side = math.isqrt(need) + max(widest.width, widest.height)
-    return DoesNotFitError(f"the model does not fit on {mesh[0]}x{mesh[1]} PEs", notes=notes, help=f"--mesh {side}x{side} would do")
+    if fitting is None:
+        help = "take a machine with more PEs, a shorter context, or --dtype f16"
+    else:
+        help = f"--mesh {fitting.width}x{fitting.height} would do"
+    return DoesNotFitError(f"the model does not fit on {mesh[0]}x{mesh[1]} PEs", notes=notes, help=help)

@@ -20,6 +20,7 @@ from wse.kernels.reduce import CHAIN, Algorithm, num_wavelets, reduce, reduce_co
 from wse.operands import View
 from wse.program import Rect
 from wse.spec import MachineSpec
+from wse.where import kernel_line
 
 RING = Algorithm("ring")
 
@@ -132,7 +133,7 @@ def _ring(program: ProgramBuilder, line: Line, value: View, op: Op, shape: Any, 
     """
     length = line.length
     if shape is not None or len(value.shape) != 1 or not isinstance(value.shape[0], int):
-        raise ProgramError("a ring all-reduce wants a one-dimensional value of fixed size", notes=[program.where()])
+        raise ProgramError("a ring all-reduce wants a one-dimensional value of fixed size", notes=[kernel_line()])
     if length == 1:
         return
     colors = ring_wires(program, line, range(length))

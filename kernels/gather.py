@@ -14,6 +14,7 @@ from wse.kernels.cost import issue_wait, pass_cycles, vector_cycles
 from wse.kernels.line import SENDER, Line, join, ring_wires, stage_wires
 from wse.operands import View
 from wse.spec import MachineSpec
+from wse.where import kernel_line
 
 
 def scatter(program: ProgramBuilder, line: Line, segment: View, whole: View) -> None:
@@ -131,6 +132,6 @@ def _sizes(program: ProgramBuilder, line: Line, segment: View, whole: View) -> t
     if len(segment.shape) != 1 or whole.shape != (line.length, *segment.shape):
         raise ProgramError(
             f"segments {segment.shape} of '{segment.name}' and '{whole.name}' {whole.shape} do not fit {line.length} PEs",
-            notes=["wanted (n,) and (number of PEs, n)", program.where()],
+            notes=["wanted (n,) and (number of PEs, n)", kernel_line()],
         )
     return line.length, segment.shape[0]

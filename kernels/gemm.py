@@ -21,6 +21,7 @@ from wse.machine import Machine
 from wse.operands import Reg, View
 from wse.program import Rect
 from wse.spec import MachineSpec
+from wse.where import kernel_line
 
 SEND_A, SEND_B, TAKE_A, TAKE_B = 1, 2, 3, 4  # microthreads of a shift
 
@@ -256,7 +257,7 @@ def _arrays(program: ProgramBuilder, rect: Rect, a: np.ndarray, b: np.ndarray) -
     side = rect.width
     if rect.height != side or a.shape[:2] != (side, side) or b.shape[:2] != (side, side) or a.shape[3] != b.shape[2]:
         raise ProgramError(
-            f"a GEMM wants P x P PEs and P x P tiles (m, k) and (k, n), got {rect}, {a.shape} and {b.shape}", notes=[program.where()]
+            f"a GEMM wants P x P PEs and P x P tiles (m, k) and (k, n), got {rect}, {a.shape} and {b.shape}", notes=[kernel_line()]
         )
     pe = program.pes(rect)
     both = [np.stack([tiles, np.zeros_like(tiles)], axis=2) for tiles in (a.swapaxes(2, 3), b)]

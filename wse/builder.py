@@ -25,7 +25,7 @@ from wse.errors import ProgramError
 from wse.isa import BRANCHES, MAX_POSITIONS, Col, Command, Done, Op, Pop, Port, Type, control_bits
 from wse.link import Array, FifoArray, Fragment, Label, Route, link
 from wse.operands import Fifo, Popped, Push, Recv, Reg, Send, View, contiguous
-from wse.program import NUMPY_TYPE, Binding, HostPort, Program, Rect
+from wse.program import NO_OP, NUMPY_TYPE, Binding, HostPort, Program, Rect
 from wse.spec import MachineSpec
 from wse.where import kernel_line
 
@@ -45,9 +45,11 @@ class ProgramBuilder:
     host_in: list[HostPort] = field(default_factory=list)
     host_out: list[HostPort] = field(default_factory=list)
     source_lines: dict[str, int] = field(default_factory=dict)
+    op_names: dict[str, int] = field(default_factory=lambda: {NO_OP: 0})
     blocked: list[tuple[Rect, int]] = field(default_factory=list)
     _free_regs: list[int] = field(default_factory=list)
     _num_labels: int = 0
+    _op: int = 0
 
     def __post_init__(self) -> None:
         if not (1 <= self.width <= 4096 and 1 <= self.height <= 4096):
@@ -70,6 +72,15 @@ class ProgramBuilder:
     def route(self, rect: Rect, color: int, rx: Port, tx: Iterable[Port]) -> None:
         """On every PE of `rect`, wavelets of `color` come in from `rx` and go out through all of `tx` at once."""
         self._route(rect, color, Route((self._position(rect, color, rx, tx),)))
+
+    def can_route(self, rect: Rect, color: int, rx: Port, tx: Iterable[Port]) -> bool:
+        """Whether `route` would accept this: the color is free on all PEs of `rect`, or already does just that."""
+        if color not in self.route_at:
+            return True
+        wanted = Route((self._position(rect, color, rx, tx),)).behaviour
+        same = [number for number, route in enumerate(self.routes) if route.behaviour == wanted]
+        there = self.route_at[color][rect.y : rect.y + rect.height, rect.x : rect.x + rect.width]
+        return bool(((there < 0) | np.isin(there, same)).all())
 
     def switch(
         self, rect: Rect, color: int, positions: Iterable[tuple[Port, Iterable[Port]]], *, ring: bool = False, pop: Pop = Pop.ALWAYS
@@ -136,6 +147,17 @@ class ProgramBuilder:
         self._num_labels += 1
         return Label(name, self._num_labels)
 
+    @contextmanager
+    def op(self, name: str) -> Iterator[None]:
+        """Code written inside belongs to the op `name` in reports (`Program.row_ops`); inside another op, to `outer/name`."""
+        outer = self._op
+        path = f"{list(self.op_names)[outer]}/{name}" if outer else name
+        self._op = self.op_names.setdefault(path, len(self.op_names))
+        try:
+            yield
+        finally:
+            self._op = outer
+
     def link(self, **meta: str) -> Program:
         """The finished program. Raises `ProgramError` or `DoesNotFitError`."""
         return link(self, meta)
@@ -146,7 +168,7 @@ class ProgramBuilder:
         if last is None or last.rect != rect or last.task != task:
             last = Fragment(rect, task)
             self.fragments.append(last)
-        last.add(item)
+        last.add(item, self._op)
 
     def line_index(self) -> int:
         """Index of the calling source line in `Program.source_lines`."""

@@ -296,8 +296,8 @@ def _load_fabric(program: Program) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         for c in out[~inside]:
             exit_to[c, port] = -1 - _sink_index(program, int(pe[c]), int(color[c]), port)
         there = np.searchsorted(pe * spec.num_colors + color, (y * program.width + x)[inside] * spec.num_colors + color[out[inside]])
-        for i in np.flatnonzero(rx[there] != OPPOSITE[port]):
-            there[i] = fifo_of[int(there[i]), OPPOSITE[port]]
+        for at in np.flatnonzero(rx[there] != OPPOSITE[port]):
+            there[at] = fifo_of[int(there[at]), OPPOSITE[port]]
         exit_to[out[inside], port] = there
         fifo[there, Fifo.PRODUCER] = out[inside]
     queues = np.arange(num_router_fifos, len(fifo))
