@@ -41,7 +41,7 @@ class ProgramBuilder:
     height: int
     fragments: list[Fragment] = field(default_factory=list)
     routes: dict[Route, int] = field(default_factory=dict)  # distinct ones, numbered
-    route_at: dict[int, np.ndarray] = field(default_factory=dict)  # color -> int16 (height, width), index of a route, -1 unrouted
+    route_at: dict[int, np.ndarray] = field(default_factory=dict)  # color -> int32 (height, width), index of a route, -1 unrouted
     host_in: list[HostPort] = field(default_factory=list)
     host_out: list[HostPort] = field(default_factory=list)
     source_lines: dict[str, int] = field(default_factory=dict)
@@ -100,7 +100,7 @@ class ProgramBuilder:
         route = replace(route, line=self.line_index())
         index = self.routes.setdefault(route, len(self.routes))
         if color not in self.route_at:
-            self.route_at[color] = np.full((self.height, self.width), -1, np.int16)
+            self.route_at[color] = np.full((self.height, self.width), -1, np.int32)
         there = self.route_at[color][rect.y : rect.y + rect.height, rect.x : rect.x + rect.width]
         for number in np.unique(there[there >= 0]):
             other = list(self.routes)[number]
