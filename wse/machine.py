@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from wse import engine
-from wse.engine.state import NEVER, Chan, Clock, Core, Fifo, Phase, Plan, Sink, Source, Thread
-from wse.errors import DeadlockError, FaultError, ProgramError, UnsupportedError, nearest
-from wse.isa import HALF_TYPES, RECEIVES, SENDS, Col, Done, Fault, OpClass, Operand, Stall, Status, Type
+from wse.engine.state import NEVER, Chan, Clock, Core, Fifo, Phase, Plan, Sink, Source, SramFifo, Thread, Turn
+from wse.errors import DeadlockError, FaultError, ProgramError, nearest
+from wse.isa import Col, Fault, OpClass, Port, Stall, Status, Type
 from wse.program import NUMPY_TYPE, Program
 from wse.verify import verify
 
@@ -35,6 +35,7 @@ class Counters:
     sram_write_bytes: np.ndarray  # int64 (num_cores,)
     sent: np.ndarray  # int64 (num_channels,), wavelets; each went through all tx ports
     wait: np.ndarray  # int64 (num_channels,), cycles they could have left but did not
+    switch_sent: np.ndarray  # int64 (num_switches, 5), wavelets that left through each port; rows follow `Program.switches`
     row_busy: np.ndarray  # int64 (num_instructions,), over all PEs: cycles with a beat of it under way
     row_elapsed: np.ndarray  # int64 (num_instructions,), over all PEs: cycles from issue to end of every operation that has ended
 
@@ -51,7 +52,6 @@ class Machine:
 
     def __init__(self, program: Program):
         verify(program)
-        _refuse_what_the_engine_lacks(program)
         self.program = program
         self._state = engine.load_state(program)
         self._inputs = {port.name: i for i, port in enumerate(program.host_in)}
@@ -69,7 +69,12 @@ class Machine:
         clock = self._state.clock
         if clock[Clock.FAULT] == Fault.NONE:
             return None
-        return Fault(clock[Clock.FAULT]), int(self.program.core_pe[clock[Clock.FAULT_CORE]]), int(clock[Clock.FAULT_CYCLE])
+        return Fault(clock[Clock.FAULT]), int(clock[Clock.FAULT_PE]), int(clock[Clock.FAULT_CYCLE])
+
+    @property
+    def fault_color(self) -> int:
+        """The color of a router's fault or of the wavelet that led to one; -1 for an instruction's."""
+        return int(self._state.clock[Clock.FAULT_COLOR]) if self.fault else -1
 
     def feed(self, name: str, values: np.ndarray) -> None:
         """Queue 32-bit `values` at host input `name`; they stream in from the current cycle on."""
@@ -106,8 +111,10 @@ class Machine:
             clock = self._state.clock
             fault, pe, cycle = self.fault  # type: ignore[misc]
             x, y = self.program.xy(pe)
-            line = self.program.source_lines[self.program.code[clock[Clock.FAULT_ROW], Col.LINE]]
-            raise FaultError(f"{FAULT_TEXT[fault]} at PE ({x},{y}) in cycle {cycle}", notes=[f"instruction from {line}"])
+            row, color = int(clock[Clock.FAULT_ROW]), self.fault_color
+            notes = [f"instruction from {self.program.source_lines[self.program.code[row, Col.LINE]]}"] if row >= 0 else []
+            where = f" on color {color}" if color >= 0 else ""
+            raise FaultError(f"{FAULT_TEXT[fault]}{where} at PE ({x},{y}) in cycle {cycle}", notes=notes)
         if status == Status.DEADLOCK:
             waits = self.waiting()
             raise DeadlockError(
@@ -141,7 +148,10 @@ class Machine:
         row_busy, row_elapsed = self._state.row_cycles.T.copy()
         early = np.flatnonzero(core[:, Core.ACCOUNTED] > self.cycles)  # a beat is under way, counted to its end
         overshoot, rows = core[early, Core.ACCOUNTED] - self.cycles, core[early, Core.LAST_ROW]
-        busy[early, self._state.plan[rows, Plan.CLASS]] -= overshoot
+        bank = core[early, Core.LAST_BANK]  # its last cycle is one that waits for a bank
+        busy[early, self._state.plan[rows, Plan.CLASS]] -= overshoot - bank
+        stall = core[:, Core.STALL : Core.STALL + len(Stall)].copy()
+        stall[early, Stall.BANK] -= bank
         np.subtract.at(row_busy, rows, overshoot)
         thread = self._state.thread
         over = (thread[:, Thread.PHASE] >= Phase.BULK) & (thread[:, Thread.POS] == thread[:, Thread.NUM])
@@ -150,13 +160,14 @@ class Machine:
         return Counters(
             cycles=self.cycles,
             busy=busy,
-            stall=core[:, Core.STALL : Core.STALL + len(Stall)].copy(),
+            stall=stall,
             instructions=core[:, Core.INSTRUCTIONS].copy(),
             flops=core[:, Core.FLOPS].copy(),
             sram_read_bytes=core[:, Core.READ_BYTES].copy(),
             sram_write_bytes=core[:, Core.WRITE_BYTES].copy(),
             sent=chan[:, Chan.SENT].copy(),
             wait=chan[:, Chan.WAIT].copy(),
+            switch_sent=self._state.switch[:, Turn.SENT : Turn.SENT + len(Port)].copy(),
             row_busy=row_busy,
             row_elapsed=row_elapsed,
         )
@@ -166,6 +177,8 @@ class Machine:
         counters = self.counters()
         state = {name: getattr(counters, name) for name in counters.__dataclass_fields__ if name != "cycles"}
         state |= {"sram": self._state.sram.copy(), "registers": self._state.regs.copy()}
+        state["switch_position"] = self._state.switch[:, Turn.POSITION].copy()
+        state["fifo_count"] = self._state.sram_fifo[:, SramFifo.COUNT].copy()
         for name in self._outputs:
             values, cycles = self.output(name, Type.I32)
             state |= {f"out:{name}": values.view(np.uint32), f"out_cycle:{name}": cycles}
@@ -186,7 +199,7 @@ class Machine:
                     f = t[col]
                     if f < 0:
                         continue
-                    channel = f if col == Thread.FIFO_D else fifo[f, Fifo.PRODUCER]
+                    channel = fifo[f, Fifo.CONSUMER if col == Thread.FIFO_D else Fifo.PRODUCER]
                     color = self.program.channel_color[channel]
                     count, room = fifo[f, Fifo.COUNT], fifo[f, Fifo.ROOM]
                     if col == Thread.FIFO_D and count >= room:
@@ -254,21 +267,3 @@ class Machine:
                 clock[Clock.AWAITING] += 1
         if await_outputs and not clock[Clock.AWAITING]:
             clock[Clock.STOP_AT] = clock[Clock.LAST_AWAITED]
-
-
-def _refuse_what_the_engine_lacks(program: Program) -> None:
-    """Raise `UnsupportedError` for features that only the reference machine has so far."""
-    if program.reactive or len(program.switches):
-        raise UnsupportedError("the cycle engine does not run switches, control wavelets, run-time routes and data tasks yet")
-    code = program.code
-    halves = np.isin(code[:, Col.TYPE], list(HALF_TYPES)).any()
-    for operand in (Col.D, Col.A, Col.B):
-        halves |= (np.isin(code[:, operand + Operand.KIND], list(RECEIVES | SENDS)) & (code[:, operand + Operand.TYPE] == Type.F16)).any()
-    if any(cls.fifos for cls in program.classes):
-        raise UnsupportedError("the cycle engine does not run FIFOs in SRAM yet")
-    if program.spec.bank_conflicts:
-        raise UnsupportedError("the cycle engine does not run bank conflicts yet", help="set bank_conflicts=0")
-    if halves:
-        raise UnsupportedError("the cycle engine does not run f16 arithmetic and packed wavelets yet")
-    if ((code[:, Col.DONE] != Done.NOTHING) & (code[:, Col.THREAD] == 0)).any():
-        raise UnsupportedError("the cycle engine does not run completions of the main thread yet")

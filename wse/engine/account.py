@@ -4,24 +4,57 @@ from __future__ import annotations
 
 from wse._jit import inline, leaf
 from wse.engine.elements import run_elements
-from wse.engine.state import Clock, Core, Phase, Plan, Thread
-from wse.engine.wheel import head_cycle
-from wse.isa import Stall
+from wse.engine.odd import beat_size, fifos_ready, sends_wavelet, takes_wavelet
+from wse.engine.state import NEVER, Clock, Core, Phase, Plan, Thread
+from wse.engine.switch import CONTROL_BIT
+from wse.engine.wheel import head_bits, ready_cycle, room_cycle
+from wse.isa import Col, Stall
+
+
+@leaf
+def data_cycle(code, fifo, ring, plan, sram_fifo, core, thread, k, th):
+    """Cycle from which all fabric operands of the next beat are there; NEVER when one is not even under way."""
+    i = thread[th, Thread.ROW]
+    pos = thread[th, Thread.POS]
+    ready = 0
+    if plan[i, Plan.ODD]:
+        if not fifos_ready(code, plan, sram_fifo, core, thread, k, th)[0]:
+            return NEVER
+        if takes_wavelet(code, plan, thread, th, i, Col.A, Plan.PACKED_A, pos):
+            ready = _wavelet_cycle(fifo, ring, thread[th, Thread.FIFO_A])
+        if takes_wavelet(code, plan, thread, th, i, Col.B, Plan.PACKED_B, pos):
+            ready = max(ready, _wavelet_cycle(fifo, ring, thread[th, Thread.FIFO_B]))
+        return ready
+    taken = plan[i, Plan.HELD] if thread[th, Thread.IN_STEP] != 0 else 0  # a held operand is taken at the start of a step
+    f = thread[th, Thread.FIFO_A]
+    if f >= 0 and taken != 1:
+        ready = _wavelet_cycle(fifo, ring, f)
+    f = thread[th, Thread.FIFO_B]
+    if f >= 0 and taken != 2:
+        ready = max(ready, _wavelet_cycle(fifo, ring, f))
+    return ready
 
 
 @inline
-def data_cycle(fifo, ring, plan, thread, th):
-    """Cycle from which all fabric operands of the next beat are there; NEVER when one is not even under way."""
-    ready = 0
-    held = plan[thread[th, Thread.ROW], Plan.HELD]
-    taken = held if thread[th, Thread.IN_STEP] != 0 else 0  # a held operand is taken at the start of a step
-    f = thread[th, Thread.FIFO_A]
-    if f >= 0 and taken != 1:
-        ready = head_cycle(fifo, ring, f)
-    f = thread[th, Thread.FIFO_B]
-    if f >= 0 and taken != 2:
-        ready = max(ready, head_cycle(fifo, ring, f))
+def _wavelet_cycle(fifo, ring, f):
+    """Cycle from which the next wavelet of core queue f can be an operand; NEVER when a control wavelet has to be taken off first."""
+    ready = ready_cycle(fifo, ring, f)
+    if ready < NEVER and head_bits(fifo, ring, f) & CONTROL_BIT:
+        return NEVER
     return ready
+
+
+@leaf
+def room_for_beat(code, fifo, ring, plan, sram_fifo, core, thread, k, th):
+    """Cycle from which there is room for what the next beat sends or pushes; NEVER when that is not known."""
+    i = thread[th, Thread.ROW]
+    d = thread[th, Thread.FIFO_D]
+    if plan[i, Plan.ODD]:
+        if not fifos_ready(code, plan, sram_fifo, core, thread, k, th)[1]:
+            return NEVER
+        if not sends_wavelet(code, plan, thread, th, i, thread[th, Thread.POS], beat_size(plan, thread, th, i)):
+            return 0
+    return room_cycle(fifo, ring, d) if d >= 0 else 0
 
 
 @inline
@@ -42,8 +75,10 @@ def count_busy(plan, row_cycles, core, thread, k, th, cycles):
     row_cycles[i, 0] += cycles
 
 
-@inline
-def account(clock, code, plan, row_cycles, fifo, ring, core, thread, sram, sram_f32, sram_u16, regs, regs_f32, k, cycle):
+@leaf
+def account(
+    clock, code, plan, row_cycles, fifo, ring, sram_fifo, core, thread, sram, sram_f32, sram_u16, regs, regs_f32, k, cycle,
+):  # fmt: skip
     """Attribute the cycles since the last call, up to `cycle`, in which core k began no beat."""
     since = core[k, Core.ACCOUNTED]
     if since >= cycle:
@@ -54,11 +89,11 @@ def account(clock, code, plan, row_cycles, fifo, ring, core, thread, sram, sram_
             catch_up(clock, code, plan, row_cycles, core, thread, sram, sram_f32, sram_u16, regs, regs_f32, k, th, cycle)
             return
     core[k, Core.ACCOUNTED] = cycle
-    attribute(fifo, ring, plan, core, thread, k, since, cycle, 1)
+    attribute(code, fifo, ring, plan, sram_fifo, core, thread, k, since, cycle, 1)
 
 
-@inline
-def attribute(fifo, ring, plan, core, thread, k, since, cycle, sign):
+@leaf
+def attribute(code, fifo, ring, plan, sram_fifo, core, thread, k, since, cycle, sign):
     """Add (sign 1) or take back (-1) the cycles since .. cycle - 1, without a beat, to the reasons of core k's stalls."""
     base = core[k, Core.THREAD]
     th = -1
@@ -75,7 +110,7 @@ def attribute(fifo, ring, plan, core, thread, k, since, cycle, sign):
         upto = min(cycle, max(since, thread[th, Thread.NEXT]))
         core[k, Core.STALL + Stall.OVERHEAD] += sign * (upto - since)
         if upto < cycle:
-            ready = min(cycle, max(upto, data_cycle(fifo, ring, plan, thread, th)))
+            ready = min(cycle, max(upto, data_cycle(code, fifo, ring, plan, sram_fifo, core, thread, k, th)))
             core[k, Core.STALL + Stall.DATA] += sign * (ready - upto)
             core[k, Core.STALL + Stall.ROOM] += sign * (cycle - ready)
 
@@ -110,8 +145,8 @@ def catch_up(clock, code, plan, row_cycles, core, thread, sram, sram_f32, sram_u
         core[k, Core.ACCOUNTED] = stop
     if done > pos:
         held = plan[i, Plan.HELD]
-        a_bits = thread[th, Thread.HELD_BITS] if held == 1 else thread[th, Thread.ADDR_A]
-        b_bits = thread[th, Thread.HELD_BITS] if held == 2 else thread[th, Thread.ADDR_B]
+        a_bits = thread[th, Thread.HELD_A] if held == 1 else thread[th, Thread.ADDR_A]
+        b_bits = thread[th, Thread.HELD_B] if held == 2 else thread[th, Thread.ADDR_B]
         run_elements(code, thread, sram, sram_f32, sram_u16, regs, regs_f32, k, th, pos, done, a_bits, b_bits)
         count_elements(plan, core, thread, k, th, done - pos)
         thread[th, Thread.POS] = done

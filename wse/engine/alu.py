@@ -84,6 +84,40 @@ def alu_i32(op, a, b):
 
 
 @inline
+def round_f16(bits):
+    """The f32 that the f32 with these bits becomes when it is rounded to f16; a subnormal, overflow or NaN as IEEE has it."""
+    return f32_to_bits(f16_to_f32(f32_to_f16(bits_to_f32(bits))))
+
+
+@leaf
+def compute_bits(op, type, x, y, z):
+    """32 result bits of one element in any type; z is what the destination held, for FMAC. The divisor of an i32 division is not 0.
+
+    In f16 a result is computed in f32 and rounded: for one operation on two f16 values that is the same as computing it in f16.
+    """
+    if type == Type.F16:
+        x, y = (x if op == Op.ITOF else round_f16(x)), round_f16(y)
+        if op == Op.FMAC:
+            product = round_f16(f32_to_bits(bits_to_f32(x) * bits_to_f32(y)))
+            return round_f16(f32_to_bits(bits_to_f32(round_f16(z)) + bits_to_f32(product)))
+    elif type == Type.MIXED:
+        x, y = round_f16(x), round_f16(y)
+    if op == Op.MOV:
+        r = x
+    elif op == Op.ITOF:
+        r = f32_to_bits(np.float32(wrap_i32(x)))
+    elif type == Type.I32:
+        r = alu_i32(op, wrap_i32(x), wrap_i32(y)) & 0xFFFFFFFF
+    elif op == Op.FMAC:
+        r = f32_to_bits(bits_to_f32(z) + bits_to_f32(x) * bits_to_f32(y))
+    elif op < Op.FMAC:
+        r = f32_to_bits(alu_f32(op, bits_to_f32(x), bits_to_f32(y)))
+    else:
+        r = special_f32(op, bits_to_f32(x), bits_to_f32(y))
+    return round_f16(r) if type == Type.F16 else r
+
+
+@inline
 def load_bits(sram, sram_u16, regs, core, kind, type, addr, bits):
     """32 bits of one source element: f16 memory widened to f32, anything else as it is."""
     if kind == Kind.MEM:
@@ -179,29 +213,17 @@ def run_row(
     r = 0
     for j in range(n):
         x = load_bits(sram, sram_u16, regs, core, ak, at, a + j * as_, a_bits)
-        if op == Op.MOV:
-            r = x
-        elif op == Op.ARGMAX:
+        if op == Op.ARGMAX:
             value = bits_to_f32(x)
             if value > regs_f32[core, d]:
                 regs_f32[core, d] = value
                 base = load_bits(sram, sram_u16, regs, core, bk, bt, b, b_bits)
                 regs[core, d + 1] = wrap_i32(base + first + j)
             continue
-        elif op == Op.ITOF:
-            r = f32_to_bits(np.float32(wrap_i32(x)))
-        else:
-            y = load_bits(sram, sram_u16, regs, core, bk, bt, b + j * bs, b_bits)
-            if type == Type.I32:
-                if (op == Op.DIV or op == Op.MOD) and wrap_i32(y) == 0:
-                    return r, True
-                r = alu_i32(op, wrap_i32(x), wrap_i32(y)) & 0xFFFFFFFF
-            elif op == Op.FMAC:
-                z = load_bits(sram, sram_u16, regs, core, dk, dt, d + j * ds, 0)
-                r = f32_to_bits(bits_to_f32(z) + bits_to_f32(x) * bits_to_f32(y))
-            elif op < Op.FMAC:
-                r = f32_to_bits(alu_f32(op, bits_to_f32(x), bits_to_f32(y)))
-            else:
-                r = special_f32(op, bits_to_f32(x), bits_to_f32(y))
+        y = load_bits(sram, sram_u16, regs, core, bk, bt, b + j * bs, b_bits)
+        if type == Type.I32 and (op == Op.DIV or op == Op.MOD) and wrap_i32(y) == 0:
+            return r, True
+        z = load_bits(sram, sram_u16, regs, core, dk, dt, d + j * ds, 0) if op == Op.FMAC else 0
+        r = compute_bits(op, type, x, y, z)
         store_bits(sram, sram_u16, regs, core, dk, dt, d + j * ds, r)
     return r, False

@@ -10,31 +10,33 @@ from __future__ import annotations
 import numpy as np
 
 from wse._jit import bits_to_f32, inline, leaf
-from wse.engine.account import account, data_cycle
+from wse.engine.account import account, data_cycle, room_for_beat
 from wse.engine.alu import wrap_i32
-from wse.engine.beat import beat, note_fault
+from wse.engine.beat import beat
 from wse.engine.issue import issue
 from wse.engine.state import NEVER, Clock, Core, Fifo, Phase, Plan, Rate, Thread, Waits
 from wse.engine.stream import is_stream, run_stream
-from wse.engine.wheel import room_cycle, schedule
+from wse.engine.switch import reroute
+from wse.engine.tasks import awaits_data, consume_for_task, listen, runnable_tasks, take_controls
+from wse.engine.wheel import note_fault, schedule
 from wse.isa import Col, Done, Fault, Kind, Op, Operand, Type
 
 
 @inline
 def step_core(
-    clock, rate, code, plan, row_cycles, task_entry, queue_of, fifo, ring, chan, rival, core, thread, event, wheel, todo, journal,
-    source, sink, out_value, out_cycle, sram, sram_f32, sram_u16, regs, regs_f32, first_core, k, cycle,
+    clock, rate, code, plan, row_cycles, task_entry, queue_of, fifo, ring, chan, rival, switch, binding, sram_fifo, core, thread,
+    event, wheel, todo, journal, source, sink, out_value, out_cycle, sram, sram_f32, sram_u16, regs, regs_f32, first_core, k, cycle,
 ):  # fmt: skip
     """Everything core k does in `cycle`, and when to look at it next."""
     look = NEVER
     if core[k, Core.STREAM] < 0:
         look = _step_threads(
-            clock, rate, code, plan, row_cycles, task_entry, queue_of, fifo, ring, core, thread, event, wheel, todo,
-            sram, sram_f32, sram_u16, regs, regs_f32, k, cycle,
+            clock, rate, code, plan, row_cycles, task_entry, queue_of, fifo, ring, chan, switch, binding, sram_fifo, core, thread,
+            event, wheel, todo, sram, sram_f32, sram_u16, regs, regs_f32, k, cycle,
         )  # fmt: skip
     if core[k, Core.STREAM] >= 0:
         look = run_stream(
-            clock, rate, code, plan, row_cycles, fifo, ring, chan, rival, core, thread, event, wheel, todo, journal,
+            clock, rate, code, plan, row_cycles, fifo, ring, chan, rival, switch, core, thread, event, wheel, todo, journal,
             source, sink, out_value, out_cycle, sram, sram_f32, sram_u16, regs, regs_f32, k, core[k, Core.STREAM], cycle,
         )  # fmt: skip
     if look < NEVER:
@@ -43,11 +45,16 @@ def step_core(
 
 @leaf
 def _step_threads(
-    clock, rate, code, plan, row_cycles, task_entry, queue_of, fifo, ring, core, thread, event, wheel, todo,
-    sram, sram_f32, sram_u16, regs, regs_f32, k, cycle,
+    clock, rate, code, plan, row_cycles, task_entry, queue_of, fifo, ring, chan, switch, binding, sram_fifo, core, thread,
+    event, wheel, todo, sram, sram_f32, sram_u16, regs, regs_f32, k, cycle,
 ):  # fmt: skip
     """A cycle of a core that is not in the middle of a stream; returns when to look again. May leave it at the start of one."""
-    account(clock, code, plan, row_cycles, fifo, ring, core, thread, sram, sram_f32, sram_u16, regs, regs_f32, k, cycle)
+    account(
+        clock, code, plan, row_cycles, fifo, ring, sram_fifo, core, thread, sram, sram_f32, sram_u16, regs, regs_f32, k, cycle,
+    )  # fmt: skip
+    if core[k, Core.ENDED]:
+        core[k, Core.ENDED] = 0
+        clock[Clock.ALIVE] += 1
     base = core[k, Core.THREAD]
     num = core[k, Core.NUM_THREADS]
     for th in range(base, base + num):
@@ -60,7 +67,15 @@ def _step_threads(
                 thread[th, Thread.NEXT] = cycle + plan[thread[th, Thread.ROW], Plan.GAP]
                 clock[Clock.LAST_ACTIVE] = max(clock[Clock.LAST_ACTIVE], thread[th, Thread.NEXT] - 1)
     if thread[base, Thread.PHASE] == Phase.FREE:
-        _step_main(clock, rate, code, plan, row_cycles, task_entry, queue_of, core, thread, regs, k, cycle)
+        _step_main(
+            clock, rate, code, plan, row_cycles, task_entry, queue_of, fifo, ring, chan, switch, binding, core, thread,
+            event, wheel, todo, regs, k, cycle,
+        )  # fmt: skip
+    named = np.int64(0)
+    if core[k, Core.LISTENS]:
+        named = take_controls(
+            fifo, ring, event, wheel, clock, todo, queue_of, task_entry, binding, core, k, cycle
+        )
     if core[k, Core.LIVE] == 1:
         for th in range(base, base + num):
             if thread[th, Thread.PHASE] != Phase.FREE:
@@ -75,32 +90,37 @@ def _step_threads(
             if (
                 thread[th, Thread.PHASE] != Phase.LIVE
                 or thread[th, Thread.NEXT] > cycle
-                or data_cycle(fifo, ring, plan, thread, th) > cycle
+                or data_cycle(code, fifo, ring, plan, sram_fifo, core, thread, k, th) > cycle
+                or room_for_beat(code, fifo, ring, plan, sram_fifo, core, thread, k, th) > cycle
             ):
                 continue
-            d = thread[th, Thread.FIFO_D]
-            if d >= 0 and room_cycle(fifo, ring, d) > cycle:
-                continue
             core[k, Core.LAST_THREAD] = th - base
-            beat(
-                clock, rate, code, plan, row_cycles, fifo, ring, core, thread, event, wheel, todo,
+            named |= beat(
+                clock, rate, code, plan, row_cycles, fifo, ring, sram_fifo, core, thread, event, wheel, todo,
                 sram, sram_f32, sram_u16, regs, regs_f32, k, th, cycle,
             )  # fmt: skip
             break
-    look = _next_look(fifo, ring, plan, core, thread, k, cycle)
-    if look == NEVER and not (core[k, Core.LIVE] or core[k, Core.RUNNING] or core[k, Core.ACTIVE] or core[k, Core.ENDED]):
+    core[k, Core.ACTIVE] |= named  # seen from the next cycle on
+    look = _next_look(code, fifo, ring, plan, sram_fifo, core, thread, k, cycle)
+    if core[k, Core.LISTENS]:
+        look = min(look, listen(fifo, ring, queue_of, binding, core, thread, k, cycle))
+    if look == NEVER and not (
+        core[k, Core.LIVE] or core[k, Core.RUNNING] or core[k, Core.ACTIVE] or awaits_data(fifo, binding, core, k)
+    ):
         core[k, Core.ENDED] = 1
         clock[Clock.ALIVE] -= 1
     return look
 
 
 @inline
-def _next_look(fifo, ring, plan, core, thread, k, cycle):
+def _next_look(code, fifo, ring, plan, sram_fifo, core, thread, k, cycle):
     """The next cycle in which core k may have something to do; NEVER when a push or pop will wake it."""
     base = core[k, Core.THREAD]
     look = NEVER
     if core[k, Core.RUNNING] and thread[base, Thread.PHASE] == Phase.FREE and core[k, Core.READY] > cycle:
         look = core[k, Core.READY]
+    elif not core[k, Core.RUNNING] and core[k, Core.ACTIVE] & ~core[k, Core.BLOCKED]:
+        look = cycle + 1
     for i in range(core[k, Core.NUM_THREADS]):
         th = base + i
         phase = thread[th, Thread.PHASE]
@@ -109,16 +129,15 @@ def _next_look(fifo, ring, plan, core, thread, k, cycle):
         at = max(thread[th, Thread.NEXT], cycle + 1)
         if phase == Phase.LIVE:
             at = max(at, core[k, Core.ACCOUNTED])
-            ready = data_cycle(fifo, ring, plan, thread, th)
-            d = thread[th, Thread.FIFO_D]
-            free = room_cycle(fifo, ring, d) if d >= 0 else 0
+            ready = data_cycle(code, fifo, ring, plan, sram_fifo, core, thread, k, th)
+            free = room_for_beat(code, fifo, ring, plan, sram_fifo, core, thread, k, th)
             if ready == NEVER:
                 for col in range(Thread.FIFO_A, Thread.FIFO_B + 1):
                     f = thread[th, col]
                     if f >= 0 and fifo[f, Fifo.COUNT] == 0:
                         fifo[f, Fifo.WAITS] |= Waits.CONSUMER
-            elif free == NEVER:
-                fifo[d, Fifo.WAITS] |= Waits.PRODUCER
+            elif free == NEVER and thread[th, Thread.FIFO_D] >= 0:
+                fifo[thread[th, Thread.FIFO_D], Fifo.WAITS] |= Waits.PRODUCER
             at = max(at, ready, free)
         look = min(look, at)
     return look
@@ -133,25 +152,29 @@ def _finish(code, row_cycles, core, thread, k, th, cycle):
     row_cycles[i, 1] += cycle - thread[th, Thread.ISSUED]
     if th == core[k, Core.THREAD]:
         core[k, Core.READY] = cycle
-    elif code[i, Col.DONE] == Done.ACTIVATE:
+    if code[i, Col.DONE] == Done.ACTIVATE:
         core[k, Core.ACTIVE] |= 1 << code[i, Col.TASK]
     elif code[i, Col.DONE] == Done.UNBLOCK:
         core[k, Core.BLOCKED] &= ~(1 << code[i, Col.TASK])
 
 
 @leaf
-def _step_main(clock, rate, code, plan, row_cycles, task_entry, queue_of, core, thread, regs, k, cycle):
+def _step_main(
+    clock, rate, code, plan, row_cycles, task_entry, queue_of, fifo, ring, chan, switch, binding, core, thread,
+    event, wheel, todo, regs, k, cycle,
+):  # fmt: skip
     """Let the main thread pick a task or issue its next instruction, if it can."""
     th = core[k, Core.THREAD]
     while True:
         if not core[k, Core.RUNNING]:
-            runnable = core[k, Core.ACTIVE] & ~core[k, Core.BLOCKED]
+            runnable = runnable_tasks(fifo, ring, binding, core, k, cycle)
             if runnable == 0:
                 return
             task = 0
             while not (runnable >> task) & 1:
                 task += 1
             core[k, Core.ACTIVE] &= ~(1 << task)
+            consume_for_task(fifo, ring, event, wheel, clock, todo, binding, core, regs, k, task, cycle)
             core[k, Core.RUNNING] = 1
             core[k, Core.PC] = task_entry[core[k, Core.TASKS] + task]
             core[k, Core.READY] = cycle + (rate[Rate.TASK_START] if cycle > 0 else 0)
@@ -162,6 +185,14 @@ def _step_main(clock, rate, code, plan, row_cycles, task_entry, queue_of, core, 
         op = code[i, Col.OP]
         if op == Op.END:
             core[k, Core.RUNNING] = 0
+        elif op == Op.REROUTE:
+            reroute(
+                chan, switch, event, wheel, clock, core[k, Core.PE], code[i, Col.EXTENT], code[i, Col.EXTENT + 1],
+                code[i, Col.EXTENT + 2], code[i, Col.EXTENT + 3], cycle,
+            )  # fmt: skip
+            core[k, Core.PC] = i + 1
+            _count_control(clock, row_cycles, core, k, i, rate[Rate.CONTROL], cycle)
+            return
         elif op > Op.ARGMAX:
             _control(clock, rate, code, row_cycles, core, regs, k, i, cycle)
             return
@@ -170,7 +201,7 @@ def _step_main(clock, rate, code, plan, row_cycles, task_entry, queue_of, core, 
             if thread[target, Thread.PHASE] != Phase.FREE:
                 return
             if not issue(clock, rate, code, plan, queue_of, core, thread, regs, k, target, i, cycle):
-                note_fault(clock, Fault.OUT_OF_BOUNDS, k, i, cycle)
+                note_fault(clock, Fault.OUT_OF_BOUNDS, core[k, Core.PE], 1, -1, i, cycle)
                 thread[target, Thread.PHASE] = Phase.ENDING
                 thread[target, Thread.NEXT] = NEVER
             core[k, Core.PC] = i + 1
@@ -196,6 +227,12 @@ def _control(clock, rate, code, row_cycles, core, regs, k, i, cycle):
         cost = rate[Rate.TAKEN]
     else:
         cost = rate[Rate.NOT_TAKEN]
+    _count_control(clock, row_cycles, core, k, i, cost, cycle)
+
+
+@inline
+def _count_control(clock, row_cycles, core, k, i, cost, cycle):
+    """Count a control instruction that takes `cost` cycles; the next one issues after them."""
     core[k, Core.READY] = cycle + cost
     core[k, Core.INSTRUCTIONS] += 1
     row_cycles[i, 0] += cost

@@ -48,13 +48,13 @@ def run_elements(code, thread, sram, sram_f32, sram_u16, regs, regs_f32, k, th, 
     return bits, faulty
 
 
-@inline
+@leaf
 def _is_matrix_vector(code, thread, th, i):
     """Whether the operation is d[i, :] += a[i, :] * b[i] over two dimensions of memory, as of a matrix-vector product.
 
     d and b are f32 and do not overlap: b is read once for a whole row.
     """
-    if code[i, Col.OP] != Op.FMAC or thread[th, Thread.EXTENT] * thread[th, Thread.EXTENT + 1] != 1:
+    if code[i, Col.OP] != Op.FMAC or code[i, Col.TYPE] != Type.F32 or thread[th, Thread.EXTENT] * thread[th, Thread.EXTENT + 1] != 1:
         return False
     for operand in (Col.D, Col.A, Col.B):
         if code[i, operand + Operand.KIND] != Kind.MEM or code[i, operand + Operand.STRIDE + 3] != (0 if operand == Col.B else 1):
@@ -74,7 +74,7 @@ def run_element(code, thread, sram, sram_f32, sram_u16, regs, regs_f32, k, th, p
     """Execute element `pos` alone, as `run_elements` would: the common operations without a call."""
     i = thread[th, Thread.ROW]
     op = code[i, Col.OP]
-    if not thread[th, Thread.LINEAR] or op > Op.MIN or (code[i, Col.TYPE] != Type.F32 and op != Op.MOV):
+    if not thread[th, Thread.LINEAR] or op > Op.MIN or (code[i, Col.TYPE] != Type.F32 and (op != Op.MOV or code[i, Col.TYPE] == Type.F16)):
         return run_elements(code, thread, sram, sram_f32, sram_u16, regs, regs_f32, k, th, pos, pos + 1, a_bits, b_bits)
     at = thread[th, Thread.ADDR_A] + pos * code[i, Col.A + Operand.STRIDE + 3]
     bits = load_bits(sram, sram_u16, regs, k, code[i, Col.A + Operand.KIND], code[i, Col.A + Operand.TYPE], at, a_bits)
@@ -91,3 +91,15 @@ def run_element(code, thread, sram, sram_f32, sram_u16, regs, regs_f32, k, th, p
 def _offset(code, i, operand, i0, i1, i2, j):
     s = operand + Operand.STRIDE
     return i0 * code[i, s] + i1 * code[i, s + 1] + i2 * code[i, s + 2] + j * code[i, s + 3]
+
+
+@leaf
+def element_address(code, thread, th, i, operand, addr_col, pos):
+    """Element address of a memory operand for element `pos`."""
+    s = operand + Operand.STRIDE
+    at = thread[th, addr_col]
+    for axis in range(3, -1, -1):
+        extent = thread[th, Thread.EXTENT + axis]
+        at += pos % extent * code[i, s + axis]
+        pos //= extent
+    return at

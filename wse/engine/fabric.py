@@ -10,18 +10,22 @@ from __future__ import annotations
 
 from wse._jit import inline, leaf
 from wse.engine.state import HORIZON, NEVER, Chan, Clock, Core, Fifo, Phase, Plan, Rate, Sent, Sink, Source, Thread, Waits
+from wse.engine.switch import CONTROL_BIT, count_ports, obey, popped_bits, schedule_switch, served_fifo
 from wse.engine.wheel import add_todo, head_cycle, head_slot, last_exit, pop, push, room_cycle, schedule, wake_consumer, wake_producer
 
 
 @leaf
 def drain(
-    clock, rate, plan, fifo, ring, chan, rival, core, thread, event, wheel, todo, journal, source, sink, out_value, out_cycle, cycle,
+    clock, rate, plan, fifo, ring, chan, rival, switch, core, thread, event, wheel, todo, journal,
+    source, sink, out_value, out_cycle, cycle,
 ):  # fmt: skip
     """Let every channel that was noted send what it can: each wavelet in its cycle, until one has to wait for what is not known yet."""
     while todo[0] > 0:
         c = todo[todo[0]]
         todo[0] -= 1
-        if chan[c, Chan.NUM_DST] == 1 and chan[c, Chan.DST] >= 0:
+        if chan[c, Chan.SWITCH] >= 0:
+            schedule_switch(fifo, ring, chan, switch, event, wheel, clock, c, cycle)
+        elif chan[c, Chan.NUM_DST] == 1 and chan[c, Chan.DST] >= 0:
             _send_line(clock, rate, plan, fifo, ring, chan, rival, core, thread, event, wheel, todo, journal, source, c, cycle)
         else:
             _send_tree(
@@ -38,7 +42,7 @@ def _send_line(clock, rate, plan, fifo, ring, chan, rival, core, thread, event, 
     d_base, d_mask = fifo[d, Fifo.BASE], fifo[d, Fifo.MASK]
     d_count, room = fifo[d, Fifo.COUNT], fifo[d, Fifo.ROOM]
     d_end = fifo[d, Fifo.HEAD] + d_count
-    latency = rate[Rate.HOP] if d < len(chan) else rate[Rate.RAMP_IN]
+    latency = rate[Rate.HOP] if d < clock[Clock.NUM_ROUTER_FIFOS] else rate[Rate.RAMP_IN]
     quiet = chan[c, Chan.QUIET]
     at = ring[base + ((head - 1) & mask), 0]
     first = at
@@ -104,19 +108,19 @@ def _send_tree(
         if at >= chan[c, Chan.QUIET] or not _note_sent(clock, journal, len(chan), ring[slot, 1], usable, c, at, cycle):
             schedule(event, wheel, clock, c, at)
             break
-        _send(clock, rate, fifo, ring, chan, event, wheel, todo, sink, out_value, out_cycle, c, usable, at)
+        bits = pop(fifo, ring, event, wheel, clock, todo, c, at)
+        _send(clock, rate, fifo, ring, chan, event, wheel, todo, sink, out_value, out_cycle, c, bits, usable, at)
 
 
 @inline
-def _send(clock, rate, fifo, ring, chan, event, wheel, todo, sink, out_value, out_cycle, c, usable, at):
-    """Send the oldest wavelet of channel c in cycle `at`; it could have left from `usable` on."""
-    bits = pop(fifo, ring, event, wheel, clock, todo, c, at)
+def _send(clock, rate, fifo, ring, chan, event, wheel, todo, sink, out_value, out_cycle, c, bits, usable, at):
+    """Send a wavelet that channel c has just taken out of its FIFO, in cycle `at`; it could have left from `usable` on."""
     chan[c, Chan.SENT] += 1
     chan[c, Chan.WAIT] += at - usable
     for i in range(chan[c, Chan.NUM_DST]):
         d = chan[c, Chan.DST + i]
         if d >= 0:
-            latency = rate[Rate.HOP] if d < len(chan) else rate[Rate.RAMP_IN]
+            latency = rate[Rate.HOP] if d < clock[Clock.NUM_ROUTER_FIFOS] else rate[Rate.RAMP_IN]
             push(fifo, ring, event, wheel, clock, todo, d, at + latency, bits)
         else:
             _deliver(clock, sink, out_value, out_cycle, -1 - d, at + rate[Rate.HOP], bits)
@@ -130,10 +134,14 @@ def _quiet_until(clock, plan, fifo, ring, chan, rival, core, thread, source, c, 
     first = chan[c, Chan.RIVALS]
     for j in range(first, first + chan[c, Chan.NUM_RIVALS]):
         other = rival[j]
-        if fifo[other, Fifo.COUNT] > 0:
+        s = chan[other, Chan.SOURCE]
+        if chan[other, Chan.SWITCH] >= 0:
+            arrival = cycle
+        elif fifo[other, Fifo.COUNT] > 0:
             arrival = head_cycle(fifo, ring, other)
+        elif s < 0:
+            arrival = cycle
         else:
-            s = chan[other, Chan.SOURCE]
             k = fifo[s, Fifo.PRODUCER] - clock[Clock.FIRST_CORE]
             if fifo[s, Fifo.HEAD] + fifo[s, Fifo.COUNT] != fifo[other, Fifo.HEAD]:
                 arrival = cycle  # some wavelet is on its way
@@ -157,6 +165,8 @@ def look_ahead(clock, plan, fifo, chan, core, thread, sink, limit, cycle):
     for s in range(len(sink)):
         c = sink[s, Sink.CHANNEL]
         f = chan[c, Chan.SOURCE]
+        if f < 0:
+            continue
         k = fifo[f, Fifo.PRODUCER] - clock[Clock.FIRST_CORE]
         missing = sink[s, Sink.AWAITED] - (fifo[f, Fifo.HEAD] + fifo[f, Fifo.COUNT])
         if k >= 0 and missing > 0:
@@ -170,6 +180,8 @@ def look_ahead(clock, plan, fifo, chan, core, thread, sink, limit, cycle):
 @inline
 def _next_beat(plan, core, thread, k, f, cycle):
     """A cycle before which core k executes no further beat that sends into FIFO f."""
+    if core[k, Core.LISTENS]:
+        return cycle
     if core[k, Core.ENDED]:
         return NEVER
     th = core[k, Core.STREAM]
@@ -270,7 +282,7 @@ def _deliver(clock, sink, out_value, out_cycle, s, arrival, bits):
 
 
 @leaf
-def send_now(clock, rate, fifo, ring, chan, event, wheel, todo, sink, out_value, out_cycle, c, cycle):
+def send_now(clock, rate, fifo, ring, chan, switch, event, wheel, todo, sink, out_value, out_cycle, c, cycle):
     """Send the oldest wavelet of channel c in `cycle` through all its tx ports, if every destination has room.
 
     The wavelet is there and the ports are free: the caller has seen to that. Without room the channel
@@ -280,7 +292,16 @@ def send_now(clock, rate, fifo, ring, chan, event, wheel, todo, sink, out_value,
         d = chan[c, Chan.DST + i]
         if d >= 0 and not has_room(fifo, ring, event, wheel, clock, c, d, cycle):
             return False
-    _send(clock, rate, fifo, ring, chan, event, wheel, todo, sink, out_value, out_cycle, c, head_cycle(fifo, ring, c), cycle)
+    s = chan[c, Chan.SWITCH]
+    f = served_fifo(chan, switch, c)
+    usable = head_cycle(fifo, ring, f)
+    bits = pop(fifo, ring, event, wheel, clock, todo, f, cycle)
+    carried = popped_bits(switch, s, bits) if s >= 0 and bits & CONTROL_BIT else bits
+    _send(clock, rate, fifo, ring, chan, event, wheel, todo, sink, out_value, out_cycle, c, carried, usable, cycle)
+    if s >= 0:
+        count_ports(chan, switch, c)
+        if bits & CONTROL_BIT:
+            obey(chan, switch, clock, s, bits, cycle)
     add_todo(todo, c)
     return True
 
@@ -327,19 +348,19 @@ def note_contender(chan, router_count, router_chan, work, num_routers, c):
 
 @leaf
 def arbitrate(
-    clock, rate, fifo, ring, chan, event, wheel, todo, sink, out_value, out_cycle, router_count, router_chan, r, cycle,
+    clock, rate, fifo, ring, chan, switch, event, wheel, todo, sink, out_value, out_cycle, router_count, router_chan, r, cycle,
 ):  # fmt: skip
     """Serve the contenders of router r: the wavelet that could have left earliest first, ties to the lower color."""
     n = router_count[r]
     router_count[r] = 0
     for i in range(1, n):  # insertion sort by (cycle it could first have left, color); few entries
         c = router_chan[r, i]
-        usable = head_cycle(fifo, ring, c)
+        usable = head_cycle(fifo, ring, served_fifo(chan, switch, c))
         j = i
         while j > 0:
             other = router_chan[r, j - 1]
-            before = head_cycle(fifo, ring, other)
-            if before < usable or (before == usable and chan[other, Chan.COLOR] < chan[c, Chan.COLOR]):
+            before = head_cycle(fifo, ring, served_fifo(chan, switch, other))
+            if before < usable or (before == usable and other < c):  # channels of a router are in the order of their colors
                 break
             router_chan[r, j] = other
             j -= 1
@@ -350,5 +371,5 @@ def arbitrate(
         ports = chan[c, Chan.TX]
         if taken & ports:
             schedule(event, wheel, clock, c, cycle + 1)
-        elif send_now(clock, rate, fifo, ring, chan, event, wheel, todo, sink, out_value, out_cycle, c, cycle):
+        elif send_now(clock, rate, fifo, ring, chan, switch, event, wheel, todo, sink, out_value, out_cycle, c, cycle):
             taken |= ports

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wse._jit import inline, leaf
+from wse._jit import leaf
 from wse.engine.state import Clock, Core, Phase, Plan, Rate, Thread
 from wse.isa import Col, Kind, Operand, Type
 
@@ -52,7 +52,7 @@ def issue(clock, rate, code, plan, queue_of, core, thread, regs, k, th, i, cycle
     return in_bounds
 
 
-@inline
+@leaf
 def _resolve(code, queue_of, core, thread, regs, k, th, i, operand, fifo_col, addr_col):
     """Address or FIFO of one operand."""
     kind = code[i, operand + Operand.KIND]
@@ -71,7 +71,7 @@ def _resolve(code, queue_of, core, thread, regs, k, th, i, operand, fifo_col, ad
         thread[th, addr_col] = base
 
 
-@inline
+@leaf
 def _in_bounds(code, core, thread, k, th, i, operand, addr_col):
     """Whether all elements of an operand lie in the PE's SRAM."""
     if code[i, operand + Operand.KIND] != Kind.MEM:

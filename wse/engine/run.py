@@ -13,7 +13,8 @@ from wse.engine.core import step_core
 from wse.engine.fabric import arbitrate, drain, look_ahead, note_contender, send_now, stream_in, take_back
 from wse.engine.parts import load_part, unload_part
 from wse.engine.state import NEVER, WHEEL_SLOTS, Chan, Clock, Core, State
-from wse.engine.wheel import add_todo, collect, head_cycle, last_exit, schedule
+from wse.engine.switch import turn
+from wse.engine.wheel import add_todo, collect, ready_cycle, schedule
 from wse.isa import Fault, Status
 
 ENOUGH = 8  # cycles that it pays to look ahead for
@@ -36,7 +37,7 @@ def run(state: State, limit: int) -> int:
     if len(state.part_start) > 2:
         status, cycle = _run_parts(state, limit)
     else:
-        status, cycle = _advance(state, clock[Clock.NOW], limit, not awaited)
+        status, cycle = _advance(state, clock[Clock.NOW], limit, not awaited and not clock[Clock.REACTIVE])
     clock[Clock.NOW] = cycle
     clock[Clock.STATUS] = status
     if status != Status.RUNNING:
@@ -44,12 +45,17 @@ def run(state: State, limit: int) -> int:
         for k in range(len(state.core)):
             accounted = state.core[k, Core.ACCOUNTED]
             if status == Status.DEADLOCK and accounted > cycle:  # looked at again after the last time anything was done
-                attribute(state.fifo, state.ring, plan, state.core, state.thread, k, cycle, accounted, -1)
+                attribute(
+                    state.code, state.fifo, state.ring, plan, state.sram_fifo, state.core, state.thread, k, cycle, accounted, -1
+                )
                 state.core[k, Core.ACCOUNTED] = cycle
             account(
-                clock, state.code, plan, state.row_cycles, state.fifo, state.ring, state.core, state.thread,
+                clock, state.code, plan, state.row_cycles, state.fifo, state.ring, state.sram_fifo, state.core, state.thread,
                 state.sram, state.sram_f32, state.sram_u16, state.regs, state.regs_f32, k, cycle,
             )  # fmt: skip
+    if status == Status.DEADLOCK and clock[Clock.REACTIVE] and not awaited and clock[Clock.ALIVE] == 0:
+        status = Status.DONE  # a reactive program is over when nothing can move
+        clock[Clock.STATUS] = status
     return status
 
 
@@ -90,6 +96,7 @@ def _advance(state, cycle, limit, to_end):
     clock, rate, code, plan, row_cycles = state.clock, state.rate, state.code, state.plan, state.row_cycles
     task_entry, queue_of = state.task_entry, state.queue_of
     fifo, ring, chan, rival, core, thread = state.fifo, state.ring, state.chan, state.rival, state.core, state.thread
+    switch, binding, sram_fifo = state.switch, state.binding, state.sram_fifo
     event, wheel, work, todo, journal = state.event, state.wheel, state.work, state.todo, state.journal
     router_count, router_chan = state.router_count, state.router_chan
     source, sink, host_data = state.source, state.sink, state.host_data
@@ -123,13 +130,13 @@ def _advance(state, cycle, limit, to_end):
                 look_ahead(clock, plan, fifo, chan, core, thread, sink, limit, cycle)
             for i in range(collect(event, wheel, clock, work, 1, cycle)):
                 step_core(
-                    clock, rate, code, plan, row_cycles, task_entry, queue_of, fifo, ring, chan, rival, core, thread, event, wheel,
-                    todo, journal, source, sink, out_value, out_cycle, sram, sram_f32, sram_u16, regs, regs_f32,
+                    clock, rate, code, plan, row_cycles, task_entry, queue_of, fifo, ring, chan, rival, switch, binding, sram_fifo,
+                    core, thread, event, wheel, todo, journal, source, sink, out_value, out_cycle, sram, sram_f32, sram_u16, regs, regs_f32,
                     first_core, work[i] - first_core, cycle,
                 )  # fmt: skip
                 if todo[0]:
                     drain(
-                        clock, rate, plan, fifo, ring, chan, rival, core, thread, event, wheel, todo, journal,
+                        clock, rate, plan, fifo, ring, chan, rival, switch, core, thread, event, wheel, todo, journal,
                         source, sink, out_value, out_cycle, cycle,
                     )  # fmt: skip
             if clock[Clock.ALIVE] == 0 and to_end:
@@ -142,7 +149,10 @@ def _advance(state, cycle, limit, to_end):
                     s = c - num_channels
                     stream_in(clock, rate, fifo, ring, event, wheel, todo, source, host_data, s, c, cycle)
                     continue
-                if chan[c, Chan.NUM_RIVALS] and max(head_cycle(fifo, ring, c), last_exit(fifo, ring, c) + 1) <= cycle:
+                if chan[c, Chan.SWITCH] >= 0:
+                    if turn(fifo, ring, chan, switch, event, wheel, clock, todo, c, cycle):
+                        num_routers = note_contender(chan, router_count, router_chan, work, num_routers, c)
+                elif chan[c, Chan.NUM_RIVALS] and ready_cycle(fifo, ring, c) <= cycle:
                     num_routers = note_contender(chan, router_count, router_chan, work, num_routers, c)
                 else:
                     add_todo(todo, c)
@@ -151,16 +161,17 @@ def _advance(state, cycle, limit, to_end):
                 if router_count[r] == 1:
                     router_count[r] = 0
                     send_now(
-                        clock, rate, fifo, ring, chan, event, wheel, todo, sink, out_value, out_cycle, router_chan[r, 0], cycle
-                    )
+                        clock, rate, fifo, ring, chan, switch, event, wheel, todo, sink, out_value, out_cycle,
+                        router_chan[r, 0], cycle,
+                    )  # fmt: skip
                 else:
                     arbitrate(
-                        clock, rate, fifo, ring, chan, event, wheel, todo, sink, out_value, out_cycle, router_count, router_chan,
+                        clock, rate, fifo, ring, chan, switch, event, wheel, todo, sink, out_value, out_cycle, router_count, router_chan,
                         r, cycle,
                     )  # fmt: skip
             if todo[0]:
                 drain(
-                    clock, rate, plan, fifo, ring, chan, rival, core, thread, event, wheel, todo, journal,
+                    clock, rate, plan, fifo, ring, chan, rival, switch, core, thread, event, wheel, todo, journal,
                     source, sink, out_value, out_cycle, cycle,
                 )  # fmt: skip
         cycle += 1

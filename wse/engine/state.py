@@ -18,7 +18,7 @@ HORIZON = 64  # cycles that a wavelet may be sent ahead of the cycle at hand
 
 
 class Fifo(IntEnum):
-    """Columns of `fifo`: the router FIFO of every channel, then the core queues.
+    """Columns of `fifo`: the router FIFO of every channel, those of switches for further rx ports, then the core queues.
 
     Entries and exits carry their cycles, which may lie ahead of the cycle at hand. Entry n is in ring slot BASE + (n & MASK);
     once it has left, its slot keeps the cycle of that until the slot is used again, which tells its producer from when there is room.
@@ -54,8 +54,30 @@ class Chan(IntEnum):
     SOURCE = 11  # channel where the wavelets of this one enter the fabric; all of them pass through here
     DELAY = 12  # least cycles from their first beat, or from the host, to being usable here
     TX = 13  # port mask
-    COLOR = 14
-    ROUTER = 15  # dense index of routers that have channels with rivals
+    ROUTER = 14  # dense index of routers that have channels with rivals
+    SWITCH = 15  # row of `switch`, or -1: a plain route, whose FIFO has the channel's index
+
+
+class Turn(IntEnum):
+    """Columns of `switch`, one row per row of `Program.switches`."""
+
+    CHANNEL = 0
+    PE = 1
+    COLOR = 2
+    NUM = 3  # positions
+    RING = 4
+    POP = 5
+    POSITION = 6  # current
+    FIFO = 7  # served by it
+    RX = 8  # ..11, by position
+    TX = 12  # ..15, by position
+    FIFO_OF = 16  # ..20, by rx port, -1 without
+    DST_OF = 21  # ..25, by tx port: FIFO, or -1 - sink
+    SENT = 26  # ..30, by tx port
+    REWRITE = 31  # position that a core has rewritten, -1 for none
+    REWRITE_RX = 32
+    REWRITE_TX = 33
+    REWRITE_FROM = 34  # cycle from which that counts
 
 
 class Core(IntEnum):
@@ -82,7 +104,14 @@ class Core(IntEnum):
     READ_BYTES = 18
     WRITE_BYTES = 19
     BUSY = 20  # ..23, by OpClass
-    STALL = 24  # ..26, by Stall
+    STALL = 24  # ..27, by Stall
+    LAST_BANK = 28  # the latest beat's last cycle waits for a bank
+    LISTENS = 29  # control wavelets may arrive, or a task is bound to a color
+    BINDING = 30  # first in `binding`
+    NUM_BINDINGS = 31
+    SRAM_FIFO = 32  # first in `sram_fifo`
+    PE = 33
+    NUM_TASKS = 34
 
 
 class Thread(IntEnum):
@@ -101,13 +130,17 @@ class Thread(IntEnum):
     ADDR_B = 10
     IN_STEP = 11  # elements done of the step at hand
     STEP = 12  # elements per step: the inner extent if mapped, else all
-    HELD_BITS = 13
+    HELD_A = 13  # bits of a held operand
     ISSUED = 14
     LINEAR = 15  # one-dimensional: element i of an operand is at address + i * stride
     EXTENT = 16  # ..19
     BULK_POS = 20  # first element of the bulk
     BULK_END = 21  # element after its last
     BULK_START = 22  # cycle of its first beat
+    HALF_A = 23  # of a packed operand: the element that came with the one before it
+    HALF_B = 24
+    HELD_B = 26
+    HALF_D = 25  # the half that waits to be sent with the other one
 
 
 class Phase(IntEnum):
@@ -136,6 +169,11 @@ class Plan(IntEnum):
     STEP = 11
     REACH = 12  # bytes of SRAM that the memory operands need; one more than any SRAM has if they reach below 0
     BULKS = 13  # can run in bulk: no wavelet per element, cannot fault
+    PACKED_A = 14  # two elements a wavelet
+    PACKED_B = 15
+    PACKED_D = 16
+    PER_WAVELET = 17  # elements that a beat handles at most because of wavelets; 0 where they do not limit it
+    ODD = 18  # has an operand that only `odd_beat` knows
 
 
 class Event(IntEnum):
@@ -162,6 +200,26 @@ class Sink(IntEnum):
     CHANNEL = 2  # that sends to it
 
 
+class Bind(IntEnum):
+    """Columns of `binding`: the data tasks of each core."""
+
+    TASK = 0
+    FIFO = 1  # core queue
+    REGISTER = 2
+
+
+class SramFifo(IntEnum):
+    """Columns of `sram_fifo`: the circular buffers of each core."""
+
+    FIRST = 0  # elements popped so far
+    COUNT = 1
+    BASE = 2  # first element, in units of its type, over all SRAM
+    TYPE = 3
+    CAPACITY = 4
+    ON_PUSH = 5  # task, or -1
+    ON_POP = 6
+
+
 class Sent(IntEnum):
     """Columns of `journal`: a wavelet sent ahead of the cycle at hand, so that it can be taken back when the run ends before."""
 
@@ -185,9 +243,14 @@ class Clock(IntEnum):
     SURE = 16  # the run lasts longer than this cycle: what is sent up to then will not be taken back
     CAN_FAULT = 8
     FAULT = 9
-    FAULT_CORE = 10
-    FAULT_ROW = 11
-    FAULT_CYCLE = 12
+    FAULT_PE = 10
+    FAULT_COLOR = 11  # of a router's fault or of a wavelet's; -1 for an instruction's
+    FAULT_ROW = 12  # instruction, -1 without
+    FAULT_CYCLE = 21
+    FAULT_RANK = 22  # 0 router, 1 core
+    NUM_ROUTER_FIFOS = 23
+    BANKS = 24  # the spec's bank_conflicts
+    REACTIVE = 25  # a wavelet can wake a core that has ended
     SINK_FULL = 13
     NUM_SENT = 14  # entries of the journal
     SWEPT = 15  # cycle in which the journal was last rid of old entries
@@ -224,6 +287,9 @@ class State(NamedTuple):
     ring: np.ndarray  # int64 (slots, 2): cycle from which usable, or of leaving; 32 payload bits
     chan: np.ndarray
     rival: np.ndarray  # int32 (num_rivals,), channels
+    switch: np.ndarray
+    binding: np.ndarray
+    sram_fifo: np.ndarray
     core: np.ndarray
     thread: np.ndarray
     event: np.ndarray

@@ -7,7 +7,7 @@ cycle comes.
 
 from __future__ import annotations
 
-from wse._jit import bits_to_f32, f32_to_bits, inline, leaf
+from wse._jit import bits_to_f32, f32_to_bits, leaf
 from wse.engine.account import count_busy, count_elements
 from wse.engine.alu import alu_f32, load_bits, store_bits
 from wse.engine.elements import run_elements
@@ -17,25 +17,27 @@ from wse.engine.wheel import head_cycle, pop, wake_consumer, wake_producer
 from wse.isa import Col, Op, Operand, Stall, Type
 
 
-@inline
+@leaf
 def is_stream(plan, core, thread, k, th):
     """Whether the operation on thread row th is a stream that nothing else on core k can meet before it ends."""
-    if core[k, Core.LIVE] != 1 or not plan[thread[th, Thread.ROW], Plan.STREAMS] or thread[th, Thread.PHASE] != Phase.LIVE:
+    if core[k, Core.LIVE] != 1 or core[k, Core.LISTENS] or thread[th, Thread.PHASE] != Phase.LIVE:
+        return False
+    if not plan[thread[th, Thread.ROW], Plan.STREAMS]:
         return False
     return th == core[k, Core.THREAD] or not (core[k, Core.RUNNING] or core[k, Core.ACTIVE])
 
 
 @leaf
 def run_stream(
-    clock, rate, code, plan, row_cycles, fifo, ring, chan, rival, core, thread, event, wheel, todo, journal,
-    source, sink, out_value, out_cycle, sram, sram_f32, sram_u16, regs, regs_f32, k, th, cycle,
+    clock, rate, code, plan, row_cycles, fifo, ring, chan, rival, switch, core, thread, event, wheel, todo,
+    journal, source, sink, out_value, out_cycle, sram, sram_f32, sram_u16, regs, regs_f32, k, th, cycle,
 ):  # fmt: skip
     """Execute the beats of the stream on thread row th that are known up to `cycle`, or up to cycle AHEAD if that is later.
 
     Returns the cycle in which to look again; NEVER when an entry or exit of a FIFO will wake the core.
     """
     i = thread[th, Thread.ROW]
-    op = code[i, Col.OP]
+    op, type = code[i, Col.OP], code[i, Col.TYPE]
     fd = thread[th, Thread.FIFO_D]
     fa = thread[th, Thread.FIFO_A]
     fb = thread[th, Thread.FIFO_B]
@@ -48,7 +50,7 @@ def run_stream(
     d_addr = thread[th, Thread.ADDR_D]
     a_addr = thread[th, Thread.ADDR_A]
     b_addr = thread[th, Thread.ADDR_B]
-    simple = thread[th, Thread.LINEAR] and (op == Op.MOV or (op <= Op.MIN and code[i, Col.TYPE] == Type.F32))
+    simple = thread[th, Thread.LINEAR] and op <= Op.MIN and (type == Type.F32 or (op == Op.MOV and type == Type.I32))
     cycles = plan[i, Plan.CYCLES]
     latency = cycles + rate[Rate.RAMP_OUT]
     until = max(cycle, clock[Clock.AHEAD])
@@ -130,6 +132,7 @@ def run_stream(
             core[k, Core.STALL + Stall.DATA] += no_data
             core[k, Core.STALL + Stall.ROOM] += no_room
             core[k, Core.ACCOUNTED] = accounted
+            core[k, Core.LAST_BANK] = 0
             core[k, Core.LAST_THREAD] = th - core[k, Core.THREAD]
             thread[th, Thread.POS] = pos
             thread[th, Thread.NEXT] = start
@@ -151,7 +154,7 @@ def run_stream(
         elif look == NEVER:
             if todo[0]:
                 drain(
-                    clock, rate, plan, fifo, ring, chan, rival, core, thread, event, wheel, todo, journal,
+                    clock, rate, plan, fifo, ring, chan, rival, switch, core, thread, event, wheel, todo, journal,
                     source, sink, out_value, out_cycle, cycle,
                 )  # fmt: skip
                 blocked = False

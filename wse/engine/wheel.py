@@ -6,8 +6,9 @@ Waking an entity too early is harmless: it looks, finds nothing to do, and sleep
 
 from __future__ import annotations
 
-from wse._jit import inline
+from wse._jit import inline, leaf
 from wse.engine.state import NEVER, WHEEL_SLOTS, Clock, Event, Fifo, Waits
+from wse.isa import Fault
 
 
 @inline
@@ -93,6 +94,20 @@ def head_cycle(fifo, ring, f):
 
 
 @inline
+def head_bits(fifo, ring, f):
+    """Bits of the oldest entry of FIFO f, which has one."""
+    return ring[head_slot(fifo, f), 1]
+
+
+@inline
+def ready_cycle(fifo, ring, f):
+    """Cycle from which the oldest entry of FIFO f can leave it: one does so in a cycle. NEVER when there is none."""
+    if fifo[f, Fifo.COUNT] == 0:
+        return NEVER
+    return max(head_cycle(fifo, ring, f), last_exit(fifo, ring, f) + 1)
+
+
+@inline
 def last_exit(fifo, ring, f):
     """Cycle in which the latest entry left FIFO f; -1 before any has."""
     return ring[fifo[f, Fifo.BASE] + ((fifo[f, Fifo.HEAD] - 1) & fifo[f, Fifo.MASK]), 0]
@@ -135,9 +150,9 @@ def wake_producer(fifo, event, wheel, clock, todo, f, cycle):
 @inline
 def wake_consumer(fifo, event, wheel, clock, todo, f, count, usable):
     """An entry, usable from `usable` on, came into FIFO f, which held `count`: wake a consumer that has nothing else to wait for."""
-    if f < clock[Clock.NUM_CHANNELS]:
+    if f < clock[Clock.NUM_ROUTER_FIFOS]:
         if count == 0:
-            add_todo(todo, f)
+            add_todo(todo, fifo[f, Fifo.CONSUMER])
     elif fifo[f, Fifo.WAITS] & Waits.CONSUMER:
         fifo[f, Fifo.WAITS] &= ~Waits.CONSUMER
         schedule(event, wheel, clock, fifo[f, Fifo.CONSUMER], usable)
@@ -149,3 +164,17 @@ def add_todo(todo, c):
     num = todo[0] + 1
     todo[num] = c
     todo[0] = num
+
+
+@leaf
+def note_fault(clock, fault, pe, rank, color, row, cycle):
+    """Record a fault; the run stops at the end of this cycle. Of several, the one on the lowest PE counts, there the router's first."""
+    before = clock[Clock.FAULT] != Fault.NONE
+    if before and (clock[Clock.FAULT_PE], clock[Clock.FAULT_RANK], clock[Clock.FAULT_COLOR]) <= (pe, rank, color):
+        return
+    clock[Clock.FAULT] = fault
+    clock[Clock.FAULT_PE] = pe
+    clock[Clock.FAULT_RANK] = rank
+    clock[Clock.FAULT_COLOR] = color
+    clock[Clock.FAULT_ROW] = row
+    clock[Clock.FAULT_CYCLE] = cycle
