@@ -56,6 +56,12 @@ class Placement:
         """Write the file, whole or not at all."""
         write_text(path, self.dump())
 
+    def _repr_html_(self) -> str:
+        from wse.view.notebook import mesh_svg
+
+        title = f"placement of {len(self.rects)} blocks on {self.width}x{self.height} PEs"
+        return mesh_svg(self.width, self.height, zip(self.names, self.rects, strict=True), title)
+
 
 def read_placement(path: Path) -> Placement:
     """A placement file. Raises `ConfigError` with the place of what is wrong."""

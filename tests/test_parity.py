@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from reference.machine import ReferenceMachine
-from reference.programs import Case, random_case, reduce
+from reference.programs import FEATURES, Case, random_case, reduce
 
 from wse.isa import Status
 from wse.machine import Machine
@@ -92,17 +92,37 @@ def _both_nan(mine: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     return full | ((halves[0] == halves[1]) | half_nans).all(axis=-1)
 
 
-@settings(COMMON, max_examples=600, derandomize=True)
+@settings(COMMON, max_examples=400, derandomize=True)
 @given(SEEDS)
 def test_random_programs(seed: int) -> None:
     check(seed)
 
 
+@settings(COMMON, max_examples=50, derandomize=True)
+@pytest.mark.parametrize("feature", FEATURES)
+@given(seed=SEEDS)
+def test_random_programs_with_one_feature(feature: str, seed: int) -> None:
+    check(seed, (feature,))
+
+
+@settings(COMMON, max_examples=300, derandomize=True)
+@given(SEEDS)
+def test_random_programs_with_all_features(seed: int) -> None:
+    check(seed, FEATURES)
+
+
 @pytest.mark.nightly
-@settings(COMMON, max_examples=20_000)
+@settings(COMMON, max_examples=10_000)
 @given(SEEDS)
 def test_many_random_programs(seed: int) -> None:
     check(seed)
+
+
+@pytest.mark.nightly
+@settings(COMMON, max_examples=10_000)
+@given(SEEDS)
+def test_many_random_programs_with_all_features(seed: int) -> None:
+    check(seed, FEATURES)
 
 
 @pytest.mark.parametrize("what", REGRESSIONS)

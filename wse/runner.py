@@ -10,7 +10,7 @@ import numpy as np
 from wse.compiler.compile import Compiled
 from wse.compiler.lower import RESULTS_OUT, TOKENS_IN
 from wse.errors import DoesNotFitError
-from wse.isa import Type
+from wse.isa import Status, Type
 from wse.machine import Counters, Machine
 
 
@@ -25,13 +25,19 @@ class Token:
 class Session:
     """One sequence: a machine loaded with a compiled model, and the positions used so far."""
 
-    def __init__(self, compiled: Compiled, choose: Callable[[np.ndarray], int] | None = None):
-        """`choose` picks a token from logits (float32); it wants a model compiled with head "logits"."""
+    def __init__(
+        self,
+        compiled: Compiled,
+        choose: Callable[[np.ndarray], int] | None = None,
+        run: Callable[[Machine, dict[str, int]], Status] = Machine.run,
+    ):
+        """`choose` picks a token from logits (float32); it wants a model compiled with head "logits". `run` stands in for
+        `Machine.run`, to look at the machine on the way (`wse.view.frames.Sampler.run`)."""
         self.compiled = compiled
         self.machine = Machine(compiled.program)
         self.position = 0
         self.prompt_counters: Counters | None = None
-        self._choose = choose
+        self._choose, self._run = choose, run
         self._embeddings = compiled.model.weights["tok_embeddings"]
 
     def generate(self, prompt: list[int], num: int) -> Iterator[Token]:
@@ -57,7 +63,7 @@ class Session:
         """Feed `tokens`, wait for all their results; the token that follows the last."""
         per_token = self.compiled.model.config.vocab_size if self._choose else 1
         self.machine.feed(TOKENS_IN, self._embeddings[tokens].astype(np.float32))
-        self.machine.check(self.machine.run({RESULTS_OUT: per_token * len(tokens)}))
+        self.machine.check(self._run(self.machine, {RESULTS_OUT: per_token * len(tokens)}))
         self.position += len(tokens)
         values, cycles = self.machine.output(RESULTS_OUT, Type.F32 if self._choose else Type.I32)
         result = self._choose(values[-per_token:]) if self._choose else int(values[-1])

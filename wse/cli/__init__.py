@@ -10,11 +10,12 @@ import click
 from wse import __version__
 from wse.cli.build import compile_, models, place
 from wse.cli.config import config
+from wse.cli.report import report
 from wse.cli.run import run
 from wse.cli.verify import verify
 from wse.errors import EXIT_BUG, WseError
 
-COMMANDS: tuple[click.Command, ...] = (run, verify, compile_, place, models, config)
+COMMANDS: tuple[click.Command, ...] = (run, report, verify, compile_, place, models, config)
 
 
 def main() -> None:

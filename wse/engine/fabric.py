@@ -9,7 +9,7 @@ its cycle has passed, and taken back when the run ends before.
 from __future__ import annotations
 
 from wse._jit import inline, leaf
-from wse.engine.state import HORIZON, NEVER, Chan, Clock, Core, Fifo, Phase, Plan, Rate, Sent, Sink, Source, Thread, Waits
+from wse.engine.state import HORIZON, NEVER, Chan, Clock, Core, Fifo, Phase, Plan, Rate, Sent, Sink, Source, Thread, Turn, Waits
 from wse.engine.switch import CONTROL_BIT, count_ports, obey, popped_bits, schedule_switch, served_fifo
 from wse.engine.wheel import add_todo, head_cycle, head_slot, last_exit, pop, push, room_cycle, schedule, wake_consumer, wake_producer
 
@@ -296,11 +296,12 @@ def send_now(clock, rate, fifo, ring, chan, switch, event, wheel, todo, sink, ou
     f = served_fifo(chan, switch, c)
     usable = head_cycle(fifo, ring, f)
     bits = pop(fifo, ring, event, wheel, clock, todo, f, cycle)
-    carried = popped_bits(switch, s, bits) if s >= 0 and bits & CONTROL_BIT else bits
+    obeys = s >= 0 and bits & CONTROL_BIT != 0 and switch[s, Turn.OBEYS] == 1
+    carried = popped_bits(switch, s, bits) if obeys else bits
     _send(clock, rate, fifo, ring, chan, event, wheel, todo, sink, out_value, out_cycle, c, carried, usable, cycle)
     if s >= 0:
         count_ports(chan, switch, c)
-        if bits & CONTROL_BIT:
+        if obeys:
             obey(chan, switch, clock, s, bits, cycle)
     add_todo(todo, c)
     return True

@@ -65,8 +65,10 @@ def _resolve(code, queue_of, core, thread, regs, k, th, i, operand, fifo_col, ad
         if r >= 0:
             first += regs[k, r]
         thread[th, addr_col] = core[k, Core.SRAM] * (2 if half else 1) + first
-    elif kind >= Kind.FABRIC_IN:
-        thread[th, fifo_col] = queue_of[k, 1 if kind == Kind.FABRIC_OUT else 0, base]
+    elif kind == Kind.FABRIC_IN or kind == Kind.FABRIC_HELD:
+        thread[th, fifo_col] = queue_of[k, 0, base]
+    elif kind == Kind.FABRIC_OUT or kind == Kind.CONTROL_OUT:
+        thread[th, fifo_col] = queue_of[k, 1, base]
     else:
         thread[th, addr_col] = base
 

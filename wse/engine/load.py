@@ -39,6 +39,7 @@ from wse.isa import (
     Op,
     OpClass,
     Operand,
+    Pop,
     Port,
     Switch,
     Type,
@@ -320,6 +321,7 @@ def _load_switches(program: Program, chan: np.ndarray, fifo_of: dict[tuple[int, 
         switch[i, [Turn.CHANNEL, Turn.PE, Turn.COLOR]] = c, program.channel_pe[c], program.channel_color[c]
         switch[i, [Turn.NUM, Turn.RING, Turn.POP]] = row[[Switch.NUM, Switch.RING, Switch.POP]]
         switch[i, Turn.RX : Turn.RX + 4], switch[i, Turn.TX : Turn.TX + 4] = row[Switch.RX : Switch.RX + 4], row[Switch.TX : Switch.TX + 4]
+        switch[i, Turn.OBEYS] = row[Switch.NUM] > 1 or not row[Switch.RING] or row[Switch.POP] != Pop.NEVER
         switch[i, [Turn.FIFO, Turn.REWRITE]] = c, -1
         switch[i, Turn.FIFO_OF : Turn.FIFO_OF + 5] = [c if port == program.channel_rx[c] else fifo_of.get((c, port), -1) for port in Port]
         switch[i, Turn.DST_OF : Turn.DST_OF + 5] = exit_to[c]

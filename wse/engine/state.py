@@ -78,6 +78,7 @@ class Turn(IntEnum):
     REWRITE_RX = 32
     REWRITE_TX = 33
     REWRITE_FROM = 34  # cycle from which that counts
+    OBEYS = 35  # control wavelets; a plain route that a core rewrites does not
 
 
 class Core(IntEnum):

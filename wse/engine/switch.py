@@ -43,13 +43,15 @@ def turn(fifo, ring, chan, switch, event, wheel, clock, todo, c, cycle):
     ready = ready_cycle(fifo, ring, f)
     if ready <= cycle:
         bits = head_bits(fifo, ring, f)
-        if bits & CONTROL_BIT and popped_bits(switch, s, bits) & SAYS_SOMETHING == 0:
+        if bits & CONTROL_BIT and switch[s, Turn.OBEYS] and popped_bits(switch, s, bits) & SAYS_SOMETHING == 0:
             pop(fifo, ring, event, wheel, clock, todo, f, cycle)
             clock[Clock.LAST_ACTIVE] = max(clock[Clock.LAST_ACTIVE], cycle)
             obey(chan, switch, clock, s, bits, cycle)
             ready = ready_cycle(fifo, ring, switch[s, Turn.FIFO])
     if ready <= cycle:
         return True
+    if switch[s, Turn.REWRITE] >= 0:
+        ready = min(ready, switch[s, Turn.REWRITE_FROM])
     if ready < NEVER:
         schedule(event, wheel, clock, c, ready)
     return False

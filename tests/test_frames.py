@@ -1,0 +1,70 @@
+"""Counters over time: reading them changes nothing, they add up to the totals, and there are never too many."""
+
+import numpy as np
+import pytest
+from reference.programs import random_case
+
+from wse.compiler.compile import compile_model
+from wse.isa import Status
+from wse.machine import Machine
+from wse.runner import Session
+from wse.spec import load_spec
+from wse.view.frames import Sampler
+from wse.view.tables import GRID, Tiling, grids, link_table, pe_table
+
+
+@pytest.fixture(scope="module")
+def kjv():
+    return compile_model("kjv", load_spec("wse2"))
+
+
+def equal(first, second):
+    return all(np.array_equal(array, second[name]) for name, array in first.items())
+
+
+def test_a_sampled_session_has_the_same_tokens_cycles_and_counters(kjv):
+    prompt = kjv.model.tokenizer.encode("And God said")
+    sampler = Sampler(kjv.program, first_cycles=17)
+    plain, sampled = Session(kjv), Session(kjv, run=sampler.run)
+    assert list(plain.generate(prompt, 5)) == list(sampled.generate(prompt, 5))
+    assert plain.machine.cycles == sampled.machine.cycles
+    assert equal(plain.machine.snapshot(), sampled.machine.snapshot())
+    frames = sampler.frames(sampled.machine)
+    assert 16 <= len(frames) <= 64 and frames.edges[0] == 0 and frames.edges[-1] == sampled.machine.cycles
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_random_programs_run_alike_with_and_without_readings(seed):
+    program = random_case(seed).program
+    plain, sampled = Machine(program), Machine(program)
+    sampler = Sampler(program, max_frames=4, first_cycles=3)
+    status = plain.run()
+    assert sampler.run(sampled) == status and status != Status.LIMIT
+    assert plain.cycles == sampled.cycles and equal(plain.snapshot(), sampled.snapshot())
+
+
+@pytest.mark.parametrize("max_tiles", [10_000, 6, 1])
+def test_frames_add_up_to_the_totals_whatever_the_tiles(kjv, max_tiles):
+    sampler = Sampler(kjv.program, max_frames=8, max_tiles=max_tiles)
+    session = Session(kjv, run=sampler.run)
+    session.step([1, 2, 3])
+    frames = sampler.frames(session.machine)
+    counters = session.machine.counters()
+    tiling = Tiling(kjv.program.width, kjv.program.height, frames.side)
+    assert np.prod(tiling.shape) <= max_tiles and 4 <= len(frames) <= 8
+    totals = grids(pe_table(kjv.program, counters), link_table(kjv.program, counters), tiling)
+    for name in GRID:
+        assert np.array_equal(frames[name].sum(axis=0), totals[name]), name
+    assert sum(int(totals[name].sum()) for name in GRID if name.startswith("busy")) == counters.busy.sum() > 0
+    halved = frames.merged()
+    assert len(halved) == -(-len(frames) // 2) and np.array_equal(halved.counts.sum(0), frames.counts.sum(0))
+    assert set(halved.edges) <= set(frames.edges) and halved.edges[-1] == frames.edges[-1]
+
+
+def test_no_frame_has_more_busy_cycles_than_it_has_cycles(kjv):
+    sampler = Sampler(kjv.program)
+    session = Session(kjv, run=sampler.run)
+    session.step([4, 5])
+    frames = sampler.frames(session.machine)
+    known = frames.counts[:, [i for i, name in enumerate(GRID) if name.startswith(("busy", "stall"))]].sum(axis=1, dtype=np.int64)
+    assert (known <= np.diff(frames.edges)[:, None, None]).all()

@@ -1,0 +1,80 @@
+"""wse report: look at runs that `wse run -o DIR` left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from wse.cli.options import notes
+from wse.errors import ConfigError
+
+
+@click.command()
+@click.argument("folders", nargs=-1, required=True, metavar="RUN_DIR [RUN_B]", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="write a page (.html) that needs nothing but a browser")
+@click.option("--png", type=click.Path(path_type=Path), help="write a picture of the mesh (needs wse[plot])")
+@click.option("--svg", type=click.Path(path_type=Path), help="write a picture of the mesh (needs wse[plot])")
+@click.option("--terminal", is_flag=True, help="draw the mesh in the terminal")
+@click.option("--metric", default="active", show_default=True, help="what pictures and the terminal show")
+def report(folders: tuple[Path, ...], output: Path | None, png: Path | None, svg: Path | None, terminal: bool, metric: str) -> None:
+    """Show a run: as a page, a picture, or in the terminal.
+
+    RUN_DIR is a folder that `wse run -o` left; a page can show two runs side by side.
+    """
+    from wse.files import write_text
+    from wse.view.folder import read_run
+    from wse.view.metrics import find_metric
+
+    if len(folders) > 2:
+        raise ConfigError(f"a report shows one run or two, got {len(folders)}")
+    if not (output or png or svg or terminal):
+        raise ConfigError("nothing to write", help="say -o run.html, --png FILE, --svg FILE or --terminal")
+    chosen = find_metric(metric)
+    if len(folders) == 2 and (png or svg or terminal):
+        raise ConfigError("pictures and the terminal show one run", help="compare two runs on a page: -o run.html")
+    with _progress() as tick:
+        runs = {}
+        for name, folder in zip(_names(folders), folders, strict=True):
+            tick(f"reading {folder}", 0.0)
+            runs[name] = read_run(folder)
+        if output is not None:
+            from wse.view.page import build_page
+
+            write_text(output, build_page(runs, tick))
+        run = next(iter(runs.values()))
+        for path in (png, svg):
+            if path is not None:
+                from wse.view.plot import save_plot
+
+                tick(f"drawing {path}", 1.0)
+                save_plot(run, chosen, path)
+    for written in (output, png, svg):
+        if written is not None:
+            notes.print(f"{written}: {written.stat().st_size / 1e6:.2f} MB", style="dim")
+    if terminal:
+        from wse.view.terminal import print_mesh
+
+        print_mesh(run, chosen)
+
+
+def _names(folders: tuple[Path, ...]) -> list[str]:
+    """Short names to show runs under: the folders' own, made different by A and B."""
+    names = [folder.resolve().name for folder in folders]
+    return names if len(names) == 1 else [f"{letter}: {name}" for letter, name in zip("AB", names, strict=True)]
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, float], None]]:
+    """A bar with the time left on a terminal, nothing elsewhere."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=notes, transient=True, disable=not notes.is_terminal) as bar:
+        task = bar.add_task("", total=1.0)
+
+        def tick(step: str, done: float) -> None:
+            bar.update(task, description=step, completed=done)
+
+        yield tick
