@@ -12,7 +12,9 @@ import click
 import numpy as np
 
 from wse.builder import ProgramBuilder
-from wse.kernels.collectives import Line, broadcast, broadcast_cycles, reduce, reduce_cycles, route_line
+from wse.kernels.broadcast import broadcast, broadcast_cycles
+from wse.kernels.line import Line
+from wse.kernels.reduce import CHAIN, reduce, reduce_cycles
 from wse.machine import Machine
 from wse.program import Program, Rect
 from wse.spec import load_spec
@@ -23,8 +25,7 @@ SPEC = load_spec("wse2", width=1024, height=1024)
 def build(size: int, wavelets: int, mesh: int, step: object) -> Program:
     """A linked program that does `step` along every row of size x size PEs in the corner of a mesh."""
     program = ProgramBuilder(SPEC, mesh, mesh)
-    line = Line(Rect(0, 0, size, size), "x", 0, (0, 1), 2)
-    route_line(program, line)
+    line = Line(Rect(0, 0, size, size), "x")
     data = np.random.default_rng(0).standard_normal((size, size, wavelets)).astype(np.float32)
     step(program, line, program.pes(line.rect).array("v", data))  # type: ignore[operator]
     return program.link()
@@ -50,13 +51,13 @@ def main(size: int, wavelets: int) -> None:
     start = time.perf_counter()
     data.sum(axis=1)
     numpy_seconds = time.perf_counter() - start
-    for step, predicted in ((reduce, reduce_cycles), (broadcast, broadcast_cycles)):
+    for step, predicted in ((reduce, reduce_cycles(SPEC, CHAIN, size, wavelets)), (broadcast, broadcast_cycles(SPEC, size, wavelets))):
         start = time.perf_counter()
         program = build(size, wavelets, size, step)
         build_seconds = time.perf_counter() - start
         load, run, cycles = timed(program)
         hops = size * (size - 1) * wavelets
-        assert cycles == predicted(SPEC, size, wavelets)
+        assert cycles == predicted
         print(
             f"{step.__name__:9} {hops / run / 1e6:6.2f} M wavelet-hops/s, {cycles} cycles, build {build_seconds:.2f} s, "
             f"load {load:.2f} s, run {run:.2f} s, {run / numpy_seconds:,.0f} x NumPy's sum"

@@ -10,18 +10,21 @@ import numpy as np
 
 from wse.builder import Pes, ProgramBuilder
 from wse.compiler.model import Model, ModelConfig
-from wse.compiler.partition import Block, ceil_div
+from wse.compiler.partition import Block, ceil_div, final_sums, layer_sums
 from wse.compiler.place import Placement
-from wse.compiler.route import Net, entry_and_exit
+from wse.compiler.route import FIRST_NET_COLOR, Net, entry_and_exit
 from wse.isa import Op, Port, Type
-from wse.kernels.collectives import Line, best_root, reduce, route_line
-from wse.kernels.transformer import append_cache, attend, gemv, rmsnorm, rope, swiglu
+from wse.kernels.gemv import gemv, multiply
+from wse.kernels.line import Line, wire
+from wse.kernels.reduce import reduce, root_of
+from wse.kernels.rmsnorm import rmsnorm
+from wse.kernels.transformer import append_cache, attend, rope, swiglu
 from wse.link import Label
 from wse.operands import Reg, View
 from wse.program import Program, Rect
 from wse.spec import MachineSpec
 
-Y_COLORS, X_COLORS, HEAD_COLORS, GATHER_COLORS = (0, 1, 2), (3, 4, 5), (6, 7, 8), (9, 10)
+BLOCK_COLORS = range(FIRST_NET_COLOR)
 TOKENS_IN, RESULTS_OUT = "embedding", "result"
 
 
@@ -63,11 +66,9 @@ class _Block:
         self.into, self.out = into.color, out.color
         self.exit = (rect.x, rect.y)
         self.rows = segments(config.dim, rect.height)  # of the residual stream
-        self.slots = ceil_div(context, rect.height)
-        spec = program.spec
-        self.y_line = Line(rect, "y", best_root(spec, rect.height, len(self.rows[0])), Y_COLORS[:2], Y_COLORS[2])
-        self.x_line = Line(rect, "x", best_root(spec, rect.width, len(self.rows[0])), X_COLORS[:2], X_COLORS[2])
-        route_line(program, self.y_line)
+        self.context, self.slots = context, ceil_div(context, rect.height)
+        self.y_line = Line(rect, "y", BLOCK_COLORS)
+        self.x_line = Line(rect, "x", BLOCK_COLORS)
         self.pe: Pes = program.pes(rect)
 
     # --- layers -----------------------------------------------------------------------------------------------
@@ -76,14 +77,9 @@ class _Block:
         """One transformer layer."""
         config, pe, program, g = self.config, self.pe, self.program, self.block.slices
         w = {name.split(".")[2]: array for name, array in self.model.weights.items() if name.startswith(f"layers.{layer}.")}
-        route_line(program, self.x_line)
         group, part = config.n_heads // config.n_kv_heads, config.head_size // g
-        head_lines = []
-        if g > 1:
-            groups = (self.rect.column(kv * g, g) for kv in range(config.n_kv_heads))
-            head_lines = [Line(columns, "x", g // 2, HEAD_COLORS[:2], HEAD_COLORS[2]) for columns in groups]
-        for line in head_lines:
-            route_line(program, line)
+        sums = layer_sums(config, program.spec, self.context, self.rect.width, self.rect.height, g)
+        head_lines = [self.x_line.part(kv * g, g) for kv in range(config.n_kv_heads)] if g > 1 else []
         q_of, k_of = head_columns(config.n_kv_heads, group, config.head_size, g)
         hidden = segments(config.hidden_dim, self.rect.width)
         x = pe.zeros("x", len(self.rows[0]))
@@ -113,18 +109,18 @@ class _Block:
 
         pe.place(again)
         self._take_in(x)
-        rmsnorm(program, self.y_line, normed, x, attn_norm, scale, config.dim, config.norm_eps)
-        gemv(program, self.y_line, qkv, wqkv, normed)
+        rmsnorm(program, self.y_line, normed, x, attn_norm, scale, config.dim, config.norm_eps, sums.y)
+        gemv(program, self.y_line, qkv, wqkv, normed, sums.y)
         rope(pe, qkv[: (group + 1) * part].reshape(group + 1, part), freq, angles, pos)
         append_cache(pe, keys, values, qkv[-2 * part : -part], qkv[-part:], row, pos, self.rect.height, num)
         q = qkv[: group * part].reshape(group, part)
-        attend(program, self.y_line, head_lines, q, keys, values, scores, top, out, num, config.head_size**-0.5)
-        gemv(program, self.x_line, delta, wo, out[: group * part])
+        attend(program, self.y_line, head_lines, q, keys, values, scores, top, out, num, config.head_size**-0.5, sums.y, sums.heads)
+        gemv(program, self.x_line, delta, wo, out[: group * part], sums.x)
         pe.add(x, x, delta)
-        rmsnorm(program, self.y_line, normed, x, ffn_norm, scale, config.dim, config.norm_eps)
-        gemv(program, self.y_line, gate_up.reshape(2 * len(hidden[0])), w_gate_up, normed)
+        rmsnorm(program, self.y_line, normed, x, ffn_norm, scale, config.dim, config.norm_eps, sums.y)
+        gemv(program, self.y_line, gate_up.reshape(2 * len(hidden[0])), w_gate_up, normed, sums.y)
         swiglu(pe, gate_up, act)
-        gemv(program, self.x_line, delta, w_down, act)
+        gemv(program, self.x_line, delta, w_down, act, sums.x)
         pe.add(x, x, delta)
         self._pass_on(x)
         pe.add(pos, pos, 1)
@@ -143,10 +139,10 @@ class _Block:
         best, index, other, other_index = (program.reg(t) for t in (Type.F32, Type.I32, Type.F32, Type.I32))
         pe.place(again)
         self._take_in(x)
-        rmsnorm(program, self.y_line, normed, x, norm, scale, config.dim, config.norm_eps)
-        gemv(program, self.y_line, logits, tiles, normed, combine=False)
-        reduce(program, self.y_line, logits)
-        root = self.rect.row(self.y_line.root)
+        sum_y = final_sums(config, program.spec, self.rect.width, self.rect.height)
+        rmsnorm(program, self.y_line, normed, x, norm, scale, config.dim, config.norm_eps, sum_y)
+        multiply(pe, logits, tiles, normed)
+        root = self.rect.row(reduce(program, self.y_line, logits, algorithm=sum_y))
         if head == "greedy":
             self._argmax(root, vocab, logits, best, index, other, other_index)
         else:
@@ -160,16 +156,14 @@ class _Block:
         """Each PE of the root row finds its best logit; the row passes the best so far along to the exit, lowest index on ties."""
         eastward = self.exit[0] != self.rect.x or root.width == 1
         order = list(range(root.width)) if eastward else list(range(root.width))[::-1]
-        forward, back = (Port.EAST, Port.WEST) if eastward else (Port.WEST, Port.EAST)
+        into = 0
         for step, c in enumerate(order):
             here = self.program.pes(root.column(c))
             here.mov(best, -np.inf)
             here.argmax(best, logits[: len(vocab[c])], int(vocab[c][0]))
             if step:
-                color = GATHER_COLORS[(step - 1) % 2]
-                self.program.route(root.column(c), color, back, [Port.RAMP])
-                here.mov(other, here.recv(color))
-                here.mov(other_index, here.recv(color))
+                here.mov(other, here.recv(into))
+                here.mov(other_index, here.recv(into))
                 keep = self.program.label("keep")
                 # coming from lower indices the other wins ties, coming from higher ones it loses them
                 here.branch(Op.BLT if eastward else Op.BGE, *((other, best) if eastward else (best, other)), keep)
@@ -177,56 +171,44 @@ class _Block:
                 here.mov(index, other_index)
                 here.place(keep)
             if step < root.width - 1:
-                color = GATHER_COLORS[step % 2]
-                self.program.route(root.column(c), color, Port.RAMP, [forward])
-                here.mov(here.send(color), best)
-                here.mov(here.send(color), index)
-        column = root.column(order[-1])
-        self._up_to_exit(column, index, 1)
+                into = wire(self.program, Line(root, "x").path(c, order[step + 1]), BLOCK_COLORS)
+                here.mov(here.send(into), best)
+                here.mov(here.send(into), index)
+        up = self._wire_to_exit(root.y)
+        last = self.program.pes(root.column(order[-1]))
+        last.mov(last.send(up), index)
+        self._relay(up, 1)
 
     def _stream_row(self, root: Rect, counts: list[int], logits: View) -> None:
         """All logits of the root row, in order, along the row to the exit's column and out."""
         eastward = self.exit[0] != self.rect.x or root.width == 1
-        forward, back = (Port.EAST, Port.WEST) if eastward else (Port.WEST, Port.EAST)
         order = list(range(root.width)) if eastward else list(range(root.width))[::-1]
-        passed = 0
+        passed, into = 0, 0
         for step, c in enumerate(order):
             here = self.program.pes(root.column(c))
             last = step == root.width - 1
-            up = X_COLORS[0] if root.y != self.exit[1] else self.out
-            out = up if last else GATHER_COLORS[step % 2]
-            if not last:
-                self.program.route(root.column(c), out, Port.RAMP, [forward])
-            own = lambda here=here, out=out, c=c: here.mov(here.send(out), logits[: counts[c]])  # noqa: E731
-            if not eastward:
-                own()  # the host puts segments that come last first back in order
+            out = self._wire_to_exit(root.y) if last else wire(self.program, Line(root, "x").path(c, order[step + 1]), BLOCK_COLORS)
+            if not eastward:  # the host puts segments that come last first back in order
+                here.mov(here.send(out), logits[: counts[c]])
             if step:
-                color = GATHER_COLORS[(step - 1) % 2]
-                self.program.route(root.column(c), color, back, [Port.RAMP])
-                here.mov(here.send(out), here.recv(color), shape=passed)
+                here.mov(here.send(out), here.recv(into), shape=passed)
             if eastward:
-                own()
+                here.mov(here.send(out), logits[: counts[c]])
             passed += counts[c]
-        self._lift(root.column(order[-1]), passed)
+            into = out
+        self._relay(into, passed)
 
-    def _up_to_exit(self, column: Rect, value: Reg, num: int) -> None:
-        """Send a register from a PE of the exit's column to the exit and on."""
-        here = self.program.pes(column)
-        here.mov(here.send(self.out if column.y == self.exit[1] else X_COLORS[0]), value)
-        self._lift(column, num)
+    def _wire_to_exit(self, y: int) -> int:
+        """The color in which the PE of the exit's column in mesh row y sends to the exit, or out when it is the exit."""
+        column = Line(Rect(self.exit[0], self.rect.y, 1, self.rect.height), "y")
+        start, end = y - self.rect.y, self.exit[1] - self.rect.y
+        return self.out if start == end else wire(self.program, column.path(start, end), BLOCK_COLORS)
 
-    def _lift(self, column: Rect, num: int) -> None:
-        """From `column` (one PE) straight up to the exit PE, which passes `num` wavelets on to the next net."""
-        if column.y == self.exit[1]:
-            return
-        self.program.route(column, X_COLORS[0], Port.RAMP, [Port.NORTH])
-        between = column.y - self.exit[1] - 1
-        if between:
-            self.program.route(Rect(column.x, self.exit[1] + 1, 1, between), X_COLORS[0], Port.SOUTH, [Port.NORTH])
-        exit_rect = Rect(*self.exit, 1, 1)
-        self.program.route(exit_rect, X_COLORS[0], Port.SOUTH, [Port.RAMP])
-        top = self.program.pes(exit_rect)
-        top.mov(top.send(self.out), top.recv(X_COLORS[0]), shape=num)
+    def _relay(self, color: int, num: int) -> None:
+        """The exit PE passes `num` wavelets that come to it in `color` on to the next net."""
+        if color != self.out:
+            top = self.program.pes(Rect(*self.exit, 1, 1))
+            top.mov(top.send(self.out), top.recv(color), shape=num)
 
     # --- data and moving vectors --------------------------------------------------------------------------------
 
@@ -270,22 +252,18 @@ class _Block:
 
     def _pass_on(self, x: View) -> None:
         """The exit's column gathers its rows' segments northward, in order, and sends them on."""
-        after = 0
+        column = Line(Rect(self.exit[0], self.rect.y, 1, self.rect.height), "y")
+        after, below = 0, 0
         for r in reversed(range(self.rect.height)):
-            here = Rect(self.exit[0], self.rect.y + r, 1, 1)
-            pe = self.program.pes(here)
-            out = self.out if r == 0 else GATHER_COLORS[r % 2]
-            if r:
-                self.program.route(here, out, Port.RAMP, [Port.NORTH])
+            pe = self.program.pes(column.at(r))
+            out = wire(self.program, column.path(r, r - 1), BLOCK_COLORS) if r else self.out
             n = len(self.rows[r])
             if n:
                 pe.mov(pe.send(out), x[:n])
-            if r < self.rect.height - 1:
-                below = GATHER_COLORS[(r + 1) % 2]
-                self.program.route(here, below, Port.SOUTH, [Port.RAMP])
-                if after:
-                    pe.mov(pe.send(out), pe.recv(below), shape=after)
+            if after:
+                pe.mov(pe.send(out), pe.recv(below), shape=after)
             after += n
+            below = out
 
 
 def segments(total: int, parts: int) -> list[np.ndarray]:
@@ -296,7 +274,7 @@ def segments(total: int, parts: int) -> list[np.ndarray]:
 
 def logits_row(spec: MachineSpec, config: ModelConfig, block: Block) -> int:
     """The row of the final block on which the logits are summed."""
-    return best_root(spec, block.height, len(segments(config.dim, block.height)[0]))
+    return root_of(final_sums(config, spec, block.width, block.height), block.height)
 
 
 def _index(parts: list[np.ndarray]) -> np.ndarray:

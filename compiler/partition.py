@@ -11,10 +11,12 @@ from dataclasses import dataclass
 
 from wse.compiler.model import ModelConfig
 from wse.errors import DoesNotFitError
-from wse.kernels.collectives import broadcast_cycles, reduce_cycles
+from wse.kernels.allreduce import allreduce_cycles, best_allreduce
+from wse.kernels.reduce import Algorithm, reduce_cycles
 from wse.spec import MachineSpec
 
 Shape = tuple[int, int, int]  # width, height, slices
+LINE_COLORS, HEAD_COLORS = 5, 3  # colors for the all-reduces along each axis, and for those among the columns of a head
 CODE_BYTES = 4096  # kept free for a block's instructions; the linker checks the real size
 
 
@@ -43,27 +45,35 @@ def partition(config: ModelConfig, spec: MachineSpec, dtype: str, context: int) 
     """Blocks for `context` positions and weights of `dtype`. Raises `DoesNotFitError` naming the block and what would fit."""
     weight = {"f16": 2, "f32": 4}[dtype]
     layer = _best("layer", _layer_shapes(config), lambda w, h, g: _layer_bytes(config, weight, context, w, h, g),
-                  lambda w, h, g: _layer_cycles(config, spec, context, w, h, g), spec)  # fmt: skip
+                  lambda w, h, g: _layer_local_cycles(config, spec, w, h, g),
+                  lambda w, h, g: _layer_sum_cycles(config, spec, context, w, h, g), spec)  # fmt: skip
     final = _best("final", _final_shapes(config), lambda w, h, g: _final_bytes(config, weight, w, h),
-                  lambda w, h, g: _final_cycles(config, spec, w, h), spec)  # fmt: skip
+                  lambda w, h, g: _final_local_cycles(config, w, h),
+                  lambda w, h, g: _final_sum_cycles(config, spec, w, h), spec)  # fmt: skip
     blocks = [Block(f"layer {i}", i, *layer) for i in range(config.n_layers)]
     return (*blocks, Block("final", None, *final))
 
 
 def _best(
-    name: str, shapes: Iterable[Shape], bytes_of: Callable[..., int], cycles_of: Callable[..., float], spec: MachineSpec
-) -> tuple[int, int, int, int]:
-    """The shape of least predicted cycles times PEs among those that fit."""
-    best: tuple[float, tuple[int, int, int, int]] | None = None
+    name: str, shapes: Iterable[Shape], bytes_of: Callable[..., int], local_cycles: Callable[..., int], sum_cycles: Callable[..., int],
+    spec: MachineSpec,
+) -> tuple[int, int, int, int]:  # fmt: skip
+    """The shape of least predicted cycles times PEs among those that fit.
+
+    Cycles are those of each PE alone and those of reductions; the latter, dear to predict, only where the former leave hope.
+    """
+    best: tuple[int, tuple[int, int, int, int]] | None = None
     least = (1 << 62, 0, 0)
     for width, height, slices in shapes:
         need = bytes_of(width, height, slices)
         least = min(least, (need, width, height))
         if need + CODE_BYTES > spec.data_bytes or width > spec.width or height > spec.height:
             continue
-        cost = cycles_of(width, height, slices) * width * height
-        if best is None or cost < best[0]:
-            best = (cost, (width, height, slices, need))
+        num_pes, cycles = width * height, local_cycles(width, height, slices)
+        if best is None or cycles * num_pes < best[0]:
+            cost = (cycles + sum_cycles(width, height, slices)) * num_pes
+            if best is None or cost < best[0]:
+                best = (cost, (width, height, slices, need))
     if best is None:
         need, width, height = least
         raise DoesNotFitError(
@@ -103,17 +113,45 @@ def _layer_bytes(config: ModelConfig, weight: int, context: int, width: int, hei
     return matrices + cache + 4 * (5 * x + qkv + 3 * hidden + scratch + part // 2 + 4) + 4 * 16
 
 
-def _layer_cycles(config: ModelConfig, spec: MachineSpec, context: int, width: int, height: int, slices: int) -> float:
+def _layer_local_cycles(config: ModelConfig, spec: MachineSpec, width: int, height: int, slices: int) -> int:
+    x, qkv, q, hidden = _layer_sizes(config, width, height, slices)
+    cycles = x * (qkv + 2 * hidden + 2) + q * (x + 1) + hidden * (x + 1) + config.dim
+    return cycles + spec.special_cycles * (hidden + q + 2 * q)
+
+
+def _layer_sum_cycles(config: ModelConfig, spec: MachineSpec, context: int, width: int, height: int, slices: int) -> int:
+    sums = layer_sums(config, spec, context, width, height, slices)
+    along_y, along_x, along_heads = _layer_sum_sizes(config, context, width, height, slices)
+    lines = ((sums.y, height, along_y), (sums.x, width, along_x), (sums.heads, slices, along_heads))
+    return sum(allreduce_cycles(spec, algorithm, length, num) for algorithm, length, sizes in lines for num in sizes)
+
+
+@dataclass(frozen=True)
+class Sums:
+    """How a layer's block all-reduces: along y, along x, and among the columns of a head."""
+
+    y: Algorithm
+    x: Algorithm
+    heads: Algorithm
+
+
+def layer_sums(config: ModelConfig, spec: MachineSpec, context: int, width: int, height: int, slices: int) -> Sums:
+    """The cheapest algorithms by predicted cycles for all of a layer's all-reduces, one per line so that the colors suffice."""
+    y, x, heads = _layer_sum_sizes(config, context, width, height, slices)
+    return Sums(
+        y=best_allreduce(spec, height, y, LINE_COLORS),
+        x=best_allreduce(spec, width, x, LINE_COLORS),
+        heads=best_allreduce(spec, slices, heads, HEAD_COLORS, rooted=True),
+    )
+
+
+def _layer_sum_sizes(
+    config: ModelConfig, context: int, width: int, height: int, slices: int
+) -> tuple[list[int], list[int], list[int]]:
+    """Wavelets of each all-reduce of a layer along y, along x, and among a head's columns (half the cache in use)."""
     x, qkv, q, hidden = _layer_sizes(config, width, height, slices)
     group = config.n_heads // config.n_kv_heads
-    along_y = [qkv, 2 * hidden, q + group, group, 1, 1]
-    along_x = [x, x] + ([group * ceil_div(context, height) // 2] if slices > 1 else [])
-    cycles = x * (qkv + 2 * hidden + 2) + q * (x + 1) + hidden * (x + 1) + config.dim
-    cycles += spec.special_cycles * (hidden + q + 2 * q)
-    for length, sizes in ((height, along_y), (width, along_x)):
-        for num in sizes:
-            cycles += reduce_cycles(spec, length, num, length // 2) + broadcast_cycles(spec, length, num, length // 2)
-    return cycles
+    return [1, qkv, group, q + group, 1, 2 * hidden], [x, x], [group * ceil_div(context, 2 * height)]
 
 
 def _final_bytes(config: ModelConfig, weight: int, width: int, height: int) -> int:
@@ -121,6 +159,15 @@ def _final_bytes(config: ModelConfig, weight: int, width: int, height: int) -> i
     return weight * x * m + 4 * (3 * x + m + 4) + 4 * 8
 
 
-def _final_cycles(config: ModelConfig, spec: MachineSpec, width: int, height: int) -> float:
+def _final_local_cycles(config: ModelConfig, width: int, height: int) -> int:
     x, m = ceil_div(config.dim, height), ceil_div(config.vocab_size, width)
-    return x * (m + 1) + reduce_cycles(spec, height, m, height // 2) + m + 24 * width + config.dim
+    return x * (m + 1) + m + 24 * width + config.dim
+
+
+def _final_sum_cycles(config: ModelConfig, spec: MachineSpec, width: int, height: int) -> int:
+    return reduce_cycles(spec, final_sums(config, spec, width, height), height, ceil_div(config.vocab_size, width))
+
+
+def final_sums(config: ModelConfig, spec: MachineSpec, width: int, height: int) -> Algorithm:
+    """How the final block sums along y: the norm's one value, and the logits."""
+    return best_allreduce(spec, height, [1, ceil_div(config.vocab_size, width)], LINE_COLORS, rooted=True)

@@ -17,7 +17,7 @@ from wse.errors import DoesNotFitError
 from wse.isa import OPPOSITE, PORT_STEP, Port
 from wse.program import Rect
 
-FIRST_NET_COLOR = 11  # those below belong to the insides of blocks
+FIRST_NET_COLOR = 15  # those below belong to the insides of blocks: 5 along each axis, 3 for heads, 2 to gather
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,8 @@ import pytest
 from wse.compiler.check import TOLERANCE, check_ops, new_reference
 from wse.compiler.compile import compile_model
 from wse.compiler.model import Model, ModelConfig
+from wse.kernels.allreduce import RING
+from wse.kernels.reduce import CHAIN, Algorithm
 from wse.runner import Session
 from wse.spec import load_spec
 
@@ -58,6 +60,24 @@ def test_odd_sizes_and_grouped_queries_decode_like_the_reference(shape, monkeypa
         compiled = compile_model("odd", spec, dtype="f32", context=16)
         tokens = [token.id for token in Session(compiled).generate([1, 2, 3], 10)]
         assert tokens == list(new_reference(compiled).generate([1, 2, 3], 10))
+
+
+@pytest.mark.parametrize("algorithm", [CHAIN, Algorithm("two_tree", 1), Algorithm("two_tree", 3), Algorithm("tree"), RING], ids=str)
+def test_any_allreduce_decodes_like_the_reference(algorithm, monkeypatch):
+    config = ModelConfig(36, 40, 2, 4, 2, 8, 37, 32)
+    rng = np.random.default_rng(2)
+    weights = {name: rng.standard_normal(s).astype(np.float32) * 0.3 for name, s in config.weight_shapes().items()}
+    model = Model.build("any", config, weights)
+    monkeypatch.setattr("wse.compiler.compile.load_model", lambda name: model)
+
+    def chosen(spec, length, sizes, num_colors, rooted=False):
+        return CHAIN if rooted and algorithm == RING else algorithm
+
+    monkeypatch.setattr("wse.compiler.partition.best_allreduce", chosen)
+    compiled = compile_model("any", SPEC.replace(sram_bytes=4096 + 4176 + 1500), dtype="f32", context=16)
+    assert compiled.blocks[0].height >= 4  # enough for groups
+    tokens = [token.id for token in Session(compiled).generate([1, 2, 3], 6)]
+    assert tokens == list(new_reference(compiled).generate([1, 2, 3], 6))
 
 
 def wse(*arguments, **how):
