@@ -13,7 +13,6 @@ from typing import NamedTuple
 from wse.builder import Pes, ProgramBuilder
 from wse.errors import ProgramError
 from wse.isa import Port
-from wse.link import Route
 from wse.operands import View
 from wse.program import Rect
 
@@ -89,7 +88,7 @@ def wire(program: ProgramBuilder, hops: Iterable[Hop], colors: Sequence[int] | N
     hops = list(hops)
     usable = range(program.spec.num_colors) if colors is None else colors
     for color in usable:
-        if all(_is_free(program, color, hop) for hop in hops):
+        if all(program.can_route(hop.rect, color, hop.rx, hop.tx) for hop in hops):
             for hop in hops:
                 program.route(hop.rect, color, hop.rx, hop.tx)
             return color
@@ -118,12 +117,3 @@ def join(pe: Pes, view: View, *threads: int) -> None:
     """Wait until microthreads are free: on each an operation of no elements of `view`, which issues when it can."""
     for thread in threads:
         pe.mov(view.strided((0,), (1,)), 0.0, thread=thread)
-
-
-def _is_free(program: ProgramBuilder, color: int, hop: Hop) -> bool:
-    if color not in program.route_at:
-        return True
-    there = program.route_at[color][hop.rect.y : hop.rect.y + hop.rect.height, hop.rect.x : hop.rect.x + hop.rect.width]
-    route = Route(((hop.rx, sum(1 << port for port in hop.tx)),))
-    same = program.routes.index(route) if route in program.routes else -1
-    return bool(((there < 0) | (there == same)).all())

@@ -102,16 +102,31 @@ class ProgramBuilder:
         if color not in self.route_at:
             self.route_at[color] = np.full((self.height, self.width), -1, np.int32)
         there = self.route_at[color][rect.y : rect.y + rect.height, rect.x : rect.x + rect.width]
+        clash = self._clash(there, route)
+        if clash is not None:
+            y, x, other = clash
+            raise ProgramError(
+                f"color {color} already has another route at PE ({x + rect.x},{y + rect.y})",
+                notes=[f"there: {other}, {list(self.source_lines)[other.line]}", f"wanted: {route}, {kernel_line()}"],
+                help="a color has one rx port and one set of tx ports at a time: take another color, or a switch()",
+            )
+        there[...] = index
+
+    def can_route(self, rect: Rect, color: int, rx: Port, tx: Iterable[Port]) -> bool:
+        """Whether `route` with these arguments would meet no other route of `color`."""
+        if color not in self.route_at:
+            return True
+        there = self.route_at[color][rect.y : rect.y + rect.height, rect.x : rect.x + rect.width]
+        return self._clash(there, Route((self._position(rect, color, rx, tx),))) is None
+
+    def _clash(self, there: np.ndarray, route: Route) -> tuple[int, int, Route] | None:
+        """Where in `there`, a part of a `route_at`, another route than `route` is, and which."""
         for number in np.unique(there[there >= 0]):
             other = list(self.routes)[number]
             if other.behaviour != route.behaviour:
                 y, x = np.argwhere(there == number)[0]
-                raise ProgramError(
-                    f"color {color} already has another route at PE ({x + rect.x},{y + rect.y})",
-                    notes=[f"there: {other}, {list(self.source_lines)[other.line]}", f"wanted: {route}, {kernel_line()}"],
-                    help="a color has one rx port and one set of tx ports at a time: take another color, or a switch()",
-                )
-        there[...] = index
+                return int(y), int(x), other
+        return None
 
     def input(self, name: str, x: int, y: int, color: int, port: Port) -> None:
         """The host streams wavelets of `color` into PE (x, y) through `port`, which must lead off the mesh."""
@@ -147,6 +162,10 @@ class ProgramBuilder:
             last = Fragment(rect, task)
             self.fragments.append(last)
         last.add(item)
+
+    def where(self) -> str:
+        """`file:line` of the code that called the builder or this method."""
+        return kernel_line()
 
     def line_index(self) -> int:
         """Index of the calling source line in `Program.source_lines`."""
