@@ -70,7 +70,7 @@ def test_an_array_too_large_is_refused_with_each_buffer_and_what_would_help():
         program.link()
     assert "big" in error.value.render() and "B more than" in error.value.message and error.value.help
     assert "PE (0,0) (and 5 others like it)" in error.value.message
-    assert re.search(r"48000 B  big .*test_builder\.py:\d+", error.value.render())
+    assert re.search(r"48000 B at +0  big .*test_builder\.py:\d+", error.value.render())
 
 
 def test_two_routes_for_a_color_are_refused():

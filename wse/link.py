@@ -139,8 +139,8 @@ def link(builder: ProgramBuilder, meta: dict[str, str]) -> Program:
         entries, num_rows, num_threads = _link_code(fragments, addresses, numbers, code, where, source_lines)
         code_bytes = num_rows * builder.spec.instruction_bytes
         if data_bytes + code_bytes > builder.spec.data_bytes:
-            arrays = [array for fragment in fragments for array in fragment.arrays]
-            raise _overflow(builder, arrays, data_bytes, code_bytes, where, int((core_class == index).sum()))
+            declared = {array.name: source_lines[array.line] for fragment in fragments for array in fragment.arrays}
+            raise _overflow(builder, symbols, declared, data_bytes, code_bytes, where, int((core_class == index).sum()))
         blocked = sum({1 << task for rect, task in builder.blocked if rect.contains(Rect(x, y, 1, 1))})
         words = (data_bytes + 3) // 4
         bindings = tuple(binding for fragment in fragments for binding in fragment.bindings)
@@ -375,14 +375,20 @@ def _plain_rows(program: Program, channels: np.ndarray) -> np.ndarray:
 
 
 def _overflow(
-    builder: ProgramBuilder, arrays: list[Array], data_bytes: int, code_bytes: int, where: str, num_pes: int
+    builder: ProgramBuilder,
+    symbols: dict[str, Symbol],
+    declared: dict[str, str],
+    data_bytes: int,
+    code_bytes: int,
+    where: str,
+    num_pes: int,
 ) -> DoesNotFitError:
-    """The refusal of a PE whose SRAM is too small, with each buffer's size and where it was declared, largest first."""
-    spec, lines = builder.spec, list(builder.source_lines)
+    """The refusal of a PE whose SRAM is too small, with each buffer's size and the line that declared it, largest first."""
+    spec = builder.spec
     over = data_bytes + code_bytes - spec.data_bytes
-    sizes = sorted(((int(np.prod(a.shape, dtype=np.int64)) * TYPE_BYTES[a.type], a) for a in arrays), key=lambda item: -item[0])
-    notes = [f"{size:7d} B  {a.name} {a.shape} {a.type.name.lower()}, {lines[a.line]}" for size, a in sizes]
-    notes += [f"{code_bytes:7d} B  code", f"{spec.sram_reserved_bytes:7d} B  reserved for the runtime"]
+    sizes = sorted(((s.num_elements * TYPE_BYTES[s.type], s) for s in symbols.values()), key=lambda item: -item[0])
+    notes = [f"{size:7d} B at {s.address:6d}  {s.name} {s.shape} {s.type.name.lower()}, {declared[s.name]}" for size, s in sizes]
+    notes += [f"{code_bytes:7d} B code", f"{spec.sram_reserved_bytes:7d} B reserved for the runtime"]
     others = f" (and {num_pes - 1} others like it)" if num_pes > 1 else ""
     return DoesNotFitError(
         f"{where}{others} needs {data_bytes + code_bytes} B of SRAM, {over} B more than the {spec.data_bytes} B it can use",
