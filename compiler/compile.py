@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from wse.compiler.constraints import Constraints, read_constraints
 from wse.compiler.graph import Graph, build_graph
 from wse.compiler.load import load_model
-from wse.compiler.lower import lower
+from wse.compiler.lower import fitting_copies, lower
 from wse.compiler.model import Model, quantize_storage
 from wse.compiler.partition import Block, Partitioner
 from wse.compiler.place import Placement, read_placement
@@ -16,9 +17,12 @@ from wse.compiler.placers import find_placement
 from wse.compiler.placers.problem import Problem, Search, make_problem
 from wse.compiler.placers.snake import default_mesh
 from wse.compiler.route import Net, route
-from wse.errors import ConfigError, DoesNotFitError
+from wse.errors import ConfigError
 from wse.program import Program
 from wse.spec import MachineSpec
+
+DEFAULT_CONTEXT = 256
+"""Positions to keep room for when nothing is said, or the model's own if those are fewer."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,10 @@ class Compiled:
     dtype: str
     context: int
     head: str
+    kept: tuple[str, ...]  # ops of a layer whose outputs are copied for verification though their buffers are reused
+
+
+OnStage = Callable[[float, str], None]
 
 
 def compile_model(
@@ -71,21 +79,29 @@ def compile_model(
     mesh: tuple[int, int] | None = None,
     options: PlaceOptions | None = None,
     head: str = "greedy",
+    keep_outputs: bool = False,
+    on_stage: OnStage = lambda done, what: None,
 ) -> Compiled:
-    """Run every stage. `context` defaults to the model's own, at most 256; `head` is "greedy" or "logits".
+    """Run every stage. `context` defaults to the model's own, at most `DEFAULT_CONTEXT`; `head` is "greedy" or "logits".
+
+    `keep_outputs`: for verification, keep copies of outputs whose buffers are reused within a token, where SRAM allows.
+    `on_stage(done, what)` is told the fraction done, by the usual shares of time, and what comes next.
 
     Raises the `WseError` of the stage that refuses.
     """
-    return compile_placed(place_model(name, spec, dtype=dtype, context=context, mesh=mesh, options=options), head)
+    placed = place_model(name, spec, dtype=dtype, context=context, mesh=mesh, options=options, on_stage=on_stage)
+    on_stage(0.6, "lowering to a program")
+    return compile_placed(placed, head, keep_outputs)
 
 
-def compile_placed(placed: Placed, head: str = "greedy") -> Compiled:
+def compile_placed(placed: Placed, head: str = "greedy", keep_outputs: bool = False) -> Compiled:
     """The stages after placing: route, lower."""
-    model, placement, spec = placed.model, placed.placement, placed.spec
+    model, placement, spec, blocks = placed.model, placed.placement, placed.spec, placed.blocks
     nets = route(placement, model.config.dim, spec.num_colors)
-    program = lower(model, spec, placed.blocks, placement, nets, placed.dtype, placed.context, head)
+    kept = fitting_copies(model.config, spec, blocks) if keep_outputs else ()
+    program = lower(model, spec, blocks, placement, nets, placed.dtype, placed.context, head, kept)
     graph = build_graph(model.config)
-    return Compiled(spec, model, graph, placed.blocks, placement, nets, program, placed.dtype, placed.context, head)
+    return Compiled(spec, model, graph, blocks, placement, nets, program, placed.dtype, placed.context, head, kept)
 
 
 def place_model(
@@ -96,14 +112,17 @@ def place_model(
     context: int | None = None,
     mesh: tuple[int, int] | None = None,
     options: PlaceOptions | None = None,
+    on_stage: OnStage = lambda done, what: None,
 ) -> Placed:
-    """The stages up to placing: load, partition, place."""
+    """The stages up to placing: load, partition, place. Arguments as `compile_model`'s."""
     options = options or PlaceOptions()
+    on_stage(0.0, "reading the model")
     model = quantize_storage(load_model(name), dtype)
     seq_len = model.config.seq_len
-    context = min(seq_len, 256) if context is None else context
+    context = min(seq_len, DEFAULT_CONTEXT) if context is None else context
     if not 1 <= context <= seq_len:
         raise ConfigError(f"context {context} is outside 1..{seq_len}, the positions '{model.name}' was made for")
+    on_stage(0.5, "partition, place, route")
     partitioner = Partitioner(model.config, spec, dtype, context)
     if options.placement is not None:
         placement = read_placement(options.placement)
@@ -121,8 +140,7 @@ def place_model(
 def fixed_problem(placement: Placement, partitioner: Partitioner) -> Problem:
     """The problem that has this placement as its only answer. Raises `ConfigError` when it is illegal."""
     spec = partitioner.spec
-    if placement.width > spec.width or placement.height > spec.height:
-        raise DoesNotFitError(f"a mesh of {placement.width}x{placement.height} PEs is larger than the machine's {spec.width}x{spec.height}")
+    _check_mesh(placement.width, placement.height, spec, "the placement")
     placement.verify()
     blocks = placement.blocks(partitioner)
     sides = {(n, key): side for key, of in (("input", placement.inputs), ("output", placement.outputs))
@@ -139,6 +157,10 @@ def _new_problem(partitioner: Partitioner, mesh: tuple[int, int] | None, options
         constraints = read_constraints(options.constraints, tuple(block.name for block in blocks))
     if mesh is None:
         mesh = default_mesh(blocks, spec.width, spec.height) or (spec.width, spec.height)
-    if mesh[0] > spec.width or mesh[1] > spec.height:
-        raise DoesNotFitError(f"a mesh of {mesh[0]}x{mesh[1]} PEs is larger than the machine's {spec.width}x{spec.height}")
+    _check_mesh(*mesh, spec, "--mesh")
     return make_problem(partitioner, mesh, options.split, options.objective, constraints)
+
+
+def _check_mesh(width: int, height: int, spec: MachineSpec, where: str) -> None:
+    if width > spec.width or height > spec.height:
+        raise ConfigError(f"{where}: a mesh of {width}x{height} PEs is more than {spec.name} has, {spec.width}x{spec.height}")

@@ -6,14 +6,15 @@ a weight matrix is stored input-major, (k, m), so that a GEMV is one multiply-ac
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
 from wse.builder import Pes, ProgramBuilder
 from wse.compiler.cost import Part, Shape, ceil_div
 from wse.compiler.model import Model, ModelConfig
-from wse.compiler.partition import Block
+from wse.compiler.partition import CODE_BYTES, Block
 from wse.compiler.passing import BLOCK_COLORS, pass_on, take_in
 from wse.compiler.place import Placement
 from wse.compiler.route import Net
@@ -29,13 +30,31 @@ from wse.program import Program, Rect
 from wse.spec import MachineSpec
 
 TOKENS_IN, RESULTS_OUT = "embedding", "result"
+TAKE_IN = "take_in"
+"""The op in which a block waits for its turn; the others are named as in the graph, without the layer."""
+
+WEIGHT_ARRAYS = {
+    "attn_norm": "attn_norm", "qkv": "wqkv", "attn_out": "wo", "ffn_norm": "ffn_norm", "gate_up": "w_gate_up", "down": "w_down",
+    "final_norm": "final_norm", "logits": "w_logits",
+}  # fmt: skip
+"""The array that holds an op's weights."""
+
+TABLE_ARRAYS = ("freqs", "row")
+"""Arrays a layer reads and never writes, besides weights."""
+
+CACHE_ARRAYS = ("keys", "values")
+
+REUSED = ("attn_residual", "attn_out", "attn_norm", "qkv")
+"""Ops of a layer whose output is overwritten before the token is done."""
 
 
 def lower(
     model: Model, spec: MachineSpec, blocks: tuple[Block, ...], placement: Placement, nets: tuple[Net, ...],
-    dtype: str, context: int, head: str = "greedy",
+    dtype: str, context: int, head: str = "greedy", kept: tuple[str, ...] = (),
 ) -> Program:  # fmt: skip
     """The linked program. `head`: "greedy" sends one token id per token, "logits" all logits.
+
+    `kept`: ops of `REUSED` whose outputs are also copied to arrays of their own (`kept_array`), for verification.
 
     Raises `DoesNotFitError` when a PE's SRAM is too small.
     """
@@ -46,7 +65,7 @@ def lower(
     again = program.label("next token")
     storage = {"f16": Type.F16, "f32": Type.F32}[dtype]
     for i, (block, rect) in enumerate(zip(blocks, placement.rects, strict=True)):
-        lowering = _Block(program, model, rect, block, storage, context, nets[i], nets[i + 1])
+        lowering = _Block(program, model, rect, block, storage, context, nets[i], nets[i + 1], kept)
         if block.part is Part.FINAL:
             lowering.final(again, head)
         else:
@@ -60,8 +79,9 @@ class _Block:
     """The state of lowering one block: its PEs, lines, registers, and the arrays shared by its ops."""
 
     def __init__(
-        self, program: ProgramBuilder, model: Model, rect: Rect, block: Block, storage: Type, context: int, into: Net, out: Net
-    ):
+        self, program: ProgramBuilder, model: Model, rect: Rect, block: Block, storage: Type, context: int, into: Net, out: Net,
+        kept: tuple[str, ...],
+    ):  # fmt: skip
         self.program, self.model, self.rect, self.block, self.storage = program, model, rect, block, storage
         self.config = config = model.config
         self.into, self.net_out = into, out
@@ -71,6 +91,16 @@ class _Block:
         self.sums = Shape(config, block.part, rect.width, rect.height, block.slices, context).sums(program.spec)
         self.y_line, self.x_line = Line(rect, "y", BLOCK_COLORS), Line(rect, "x", BLOCK_COLORS)
         self.pe: Pes = program.pes(rect)
+        self.kept = kept
+
+    @contextmanager
+    def _op(self, name: str, output: View | None = None) -> Iterator[None]:
+        """Code of one op of the graph. `output` is reused later within the token, so a copy is kept when that was asked for."""
+        with self.program.op(name):
+            yield
+        if output is not None and name in self.kept:
+            with self.program.op("kept"):
+                self.pe.mov(self.pe.zeros(kept_array(name), output.shape), output)
 
     # --- layers -----------------------------------------------------------------------------------------------
 
@@ -88,12 +118,15 @@ class _Block:
         if part is not Part.ATTENTION:
             steps.append(self._feed_forward(weights, x, normed, delta, scale))
         pe.place(again)
-        take_in(program, self.rect, self.rows, self.into, x)
+        with self._op(TAKE_IN):
+            take_in(program, self.rect, self.rows, self.into, x)
         for step in steps:
             step()
-        pass_on(program, self.rect, self.rows, self.net_out, x)
-        pe.add(pos, pos, 1)
-        pe.jump(again)
+        with self._op("pass_on"):
+            pass_on(program, self.rect, self.rows, self.net_out, x)
+        with self._op("next_token"):
+            pe.add(pos, pos, 1)
+            pe.jump(again)
         program.release(pos)
 
     def _attention(
@@ -123,14 +156,23 @@ class _Block:
         pe.mov(row, row_of)
 
         def write() -> None:
-            rmsnorm(program, self.y_line, normed, x, norm, scale, config.dim, config.norm_eps, sums.y)
-            gemv(program, self.y_line, qkv, wqkv, normed, sums.y)
-            rope(pe, qkv[: (group + 1) * part].reshape(group + 1, part), freq, angles, pos)
-            append_cache(pe, keys, values, qkv[-2 * part : -part], qkv[-part:], row, pos, self.rect.height, num)
-            q = qkv[: group * part].reshape(group, part)
-            attend(program, self.y_line, head_lines, q, keys, values, scores, top, out, num, config.head_size**-0.5, sums.y, sums.heads)
-            gemv(program, self.x_line, delta, wo, out[: group * part], sums.x)
-            pe.add(x, x, delta)
+            with self._op("attn_norm", normed):
+                rmsnorm(program, self.y_line, normed, x, norm, scale, config.dim, config.norm_eps, sums.y)
+            with self._op("qkv", qkv):
+                gemv(program, self.y_line, qkv, wqkv, normed, sums.y)
+            with self._op("rope"):
+                rope(pe, qkv[: (group + 1) * part].reshape(group + 1, part), freq, angles, pos)
+            with self._op("cache"):
+                append_cache(pe, keys, values, qkv[-2 * part : -part], qkv[-part:], row, pos, self.rect.height, num)
+            with self._op("attention"):
+                q = qkv[: group * part].reshape(group, part)
+                attend(
+                    program, self.y_line, head_lines, q, keys, values, scores, top, out, num, config.head_size**-0.5, sums.y, sums.heads,
+                )  # fmt: skip
+            with self._op("attn_out", delta):
+                gemv(program, self.x_line, delta, wo, out[: group * part], sums.x)
+            with self._op("attn_residual", x):
+                pe.add(x, x, delta)
             program.release(row, num)
 
         return write
@@ -146,11 +188,16 @@ class _Block:
         act = pe.zeros("act", len(hidden[0]))
 
         def write() -> None:
-            rmsnorm(program, self.y_line, normed, x, norm, scale, config.dim, config.norm_eps, sums.y)
-            gemv(program, self.y_line, gate_up.reshape(2 * len(hidden[0])), w_gate_up, normed, sums.y)
-            swiglu(pe, gate_up, act)
-            gemv(program, self.x_line, delta, w_down, act, sums.x)
-            pe.add(x, x, delta)
+            with self._op("ffn_norm"):
+                rmsnorm(program, self.y_line, normed, x, norm, scale, config.dim, config.norm_eps, sums.y)
+            with self._op("gate_up"):
+                gemv(program, self.y_line, gate_up.reshape(2 * len(hidden[0])), w_gate_up, normed, sums.y)
+            with self._op("swiglu"):
+                swiglu(pe, gate_up, act)
+            with self._op("down"):
+                gemv(program, self.x_line, delta, w_down, act, sums.x)
+            with self._op("ffn_residual"):
+                pe.add(x, x, delta)
 
         return write
 
@@ -165,15 +212,21 @@ class _Block:
         logits = pe.zeros("logits", len(vocab[0]))
         best, index, other, other_index = (program.reg(t) for t in (Type.F32, Type.I32, Type.F32, Type.I32))
         pe.place(again)
-        take_in(program, self.rect, self.rows, self.into, x)
-        rmsnorm(program, self.y_line, normed, x, norm, scale, config.dim, config.norm_eps, self.sums.y)
-        multiply(pe, logits, tiles, normed)
-        root = self.rect.row(reduce(program, self.y_line, logits, algorithm=self.sums.y))
+        with self._op(TAKE_IN):
+            take_in(program, self.rect, self.rows, self.into, x)
+        with self._op("final_norm"):
+            rmsnorm(program, self.y_line, normed, x, norm, scale, config.dim, config.norm_eps, self.sums.y)
+        with self._op("logits"):
+            multiply(pe, logits, tiles, normed)
+            root = self.rect.row(reduce(program, self.y_line, logits, algorithm=self.sums.y))
         if head == "greedy":
-            self._argmax(root, vocab, logits, best, index, other, other_index)
+            with self._op("argmax"):
+                self._argmax(root, vocab, logits, best, index, other, other_index)
         else:
-            self._stream_row(root, [len(segment) for segment in vocab], logits)
-        pe.jump(again)
+            with self._op("logits_out"):
+                self._stream_row(root, [len(segment) for segment in vocab], logits)
+        with self._op("next_token"):
+            pe.jump(again)
         program.release(best, index, other, other_index)
 
     def _argmax(
@@ -269,6 +322,26 @@ def segments(total: int, parts: int) -> list[np.ndarray]:
     """Indices 0..total-1 cut into `parts` segments of equal length, the last ones shorter or empty."""
     size = ceil_div(total, parts)
     return [np.arange(min(i * size, total), min((i + 1) * size, total)) for i in range(parts)]
+
+
+def kept_array(op: str) -> str:
+    """The array that holds the copy of an op's output."""
+    return f"kept_{op}"
+
+
+def fitting_copies(config: ModelConfig, spec: MachineSpec, blocks: tuple[Block, ...]) -> tuple[str, ...]:
+    """As many ops of `REUSED` as every block that has them has SRAM for copies of, by the partition's estimate."""
+    mine = [block for block in blocks if block.part in (Part.LAYER, Part.ATTENTION)]
+    free = spec.data_bytes - CODE_BYTES - max(block.sram_bytes for block in mine)
+    segment = max(ceil_div(config.dim, block.height) for block in mine)
+    n_qkv = (config.n_heads // config.n_kv_heads + 2) * config.head_size // min(block.slices for block in mine)
+    fitting = []
+    for op in REUSED:
+        need = 4 * (n_qkv if op == "qkv" else segment) + spec.instruction_bytes
+        if need <= free:
+            fitting.append(op)
+            free -= need
+    return tuple(fitting)
 
 
 def logits_row(spec: MachineSpec, config: ModelConfig, block: Block) -> int:

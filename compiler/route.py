@@ -12,6 +12,7 @@ import itertools
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import networkx as nx
 import numpy as np
@@ -61,6 +62,14 @@ class Net:
         routers = len({pe for lane in self.lanes for pe in lane.hops})
         lanes = f"{len(self.lanes)} lanes {KIND_NAMES[self.kind]}" if self.kind != TRUNK else KIND_NAMES[TRUNK]
         return f"{self.name}: {lanes}, color {colors}, {routers} routers" + (f", detour {self.detour}" if self.detour else "")
+
+
+    def facts(self) -> dict[str, Any]:
+        """The same for programs."""
+        colors = sorted({lane.color for lane in self.lanes})
+        num_routers = len({pe for lane in self.lanes for pe in lane.hops})
+        kind = {"kind": KIND_NAMES[self.kind], "num_lanes": len(self.lanes)}
+        return {"name": self.name, **kind, "colors": colors, "num_routers": num_routers, "detour_links": self.detour}
 
 
 @dataclass

@@ -92,29 +92,32 @@ def attend(
     n, s = q.shape
     weighted, sums = out[: n * s].reshape(n, s), out[n * s :]
     live = (n, num)
-    pe.mov(scores, 0.0)
-    for head in range(n):
-        column = keys.strided((s, num), (keys.shape[1], 1))
-        query = q[head].strided((s, num), (1, 0))
-        pe.fmac(scores[head].strided((s, num), (0, 1)), column, query, shape=(s, num), mapped=True)
-    for head_line in head_lines:
-        allreduce(program, head_line, scores, shape=live, algorithm=along_heads)
-    tops = top.strided(live, (1, 0))
-    pe.mul(scores, scores, scale, shape=live)
-    pe.mov(top, -1e30)
-    pe.max(tops, scores, tops, shape=live)
-    allreduce(program, y_line, top, Op.MAX, algorithm=along_y)
-    pe.sub(scores, scores, tops, shape=live)
-    pe.exp(scores, scores, shape=live)
-    pe.mov(out, 0.0)
-    pe.add(sums.strided(live, (1, 0)), scores, sums.strided(live, (1, 0)), shape=live)
-    for head in range(n):
-        pe.fmac(
-            weighted[head].strided((num, s), (0, 1)), values.strided((num, s), (s, 1)),
-            scores[head].strided((num, s), (1, 0)), shape=(num, s), mapped=True,
-        )  # fmt: skip
-    allreduce(program, y_line, out, algorithm=along_y)
-    pe.div(weighted, weighted, sums[:, None])
+    with program.op("scores"):
+        pe.mov(scores, 0.0)
+        for head in range(n):
+            column = keys.strided((s, num), (keys.shape[1], 1))
+            query = q[head].strided((s, num), (1, 0))
+            pe.fmac(scores[head].strided((s, num), (0, 1)), column, query, shape=(s, num), mapped=True)
+        for head_line in head_lines:
+            allreduce(program, head_line, scores, shape=live, algorithm=along_heads)
+    with program.op("softmax"):
+        tops = top.strided(live, (1, 0))
+        pe.mul(scores, scores, scale, shape=live)
+        pe.mov(top, -1e30)
+        pe.max(tops, scores, tops, shape=live)
+        allreduce(program, y_line, top, Op.MAX, algorithm=along_y)
+        pe.sub(scores, scores, tops, shape=live)
+        pe.exp(scores, scores, shape=live)
+    with program.op("values"):
+        pe.mov(out, 0.0)
+        pe.add(sums.strided(live, (1, 0)), scores, sums.strided(live, (1, 0)), shape=live)
+        for head in range(n):
+            pe.fmac(
+                weighted[head].strided((num, s), (0, 1)), values.strided((num, s), (s, 1)),
+                scores[head].strided((num, s), (1, 0)), shape=(num, s), mapped=True,
+            )  # fmt: skip
+        allreduce(program, y_line, out, algorithm=along_y)
+        pe.div(weighted, weighted, sums[:, None])
 
 
 def attend_cycles(

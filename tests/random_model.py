@@ -34,4 +34,4 @@ def compile_placed(model: Model, placement: Placement, head: str = "greedy", spe
     blocks = placement.blocks(partitioner(model, spec, context))
     nets = route(placement, model.config.dim, spec.num_colors)
     program = lower(model, spec, blocks, placement, nets, "f32", context, head)
-    return Compiled(spec, model, build_graph(model.config), blocks, placement, nets, program, "f32", context, head)
+    return Compiled(spec, model, build_graph(model.config), blocks, placement, nets, program, "f32", context, head, ())

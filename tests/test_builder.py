@@ -8,7 +8,7 @@ import pytest
 
 from wse.builder import ProgramBuilder
 from wse.errors import DoesNotFitError, ProgramError
-from wse.isa import Command, Op, Port, Type
+from wse.isa import Col, Command, Op, Port, Type
 from wse.machine import Machine
 from wse.operands import Reg
 from wse.program import Rect
@@ -36,6 +36,32 @@ def test_code_is_shared_by_rectangles_and_data_is_per_pe():
     assert [[machine.read(x, y, "a")[0] for x in range(3)] for y in range(2)] == [[1, 2, 30], [4, 5, 60]]
 
 
+def test_every_row_of_code_carries_the_op_it_was_written_in():
+    program = builder()
+    a = program.pes(ALL).zeros("a", 2)
+    program.pes(ALL).add(a, a, 1.0)
+    with program.op("norm"):
+        program.pes(ALL).mul(a, a, 2.0)
+        with program.op("reduce"):
+            program.pes(ALL).sub(a, a, 3.0)
+    linked = program.link()
+    assert linked.op_names == ("other", "norm", "norm/reduce")
+    ops = [(Op(row[Col.OP]).name, linked.op_names[op]) for row, op in zip(linked.code, linked.row_ops, strict=True)]
+    assert ops == [("ADD", "other"), ("MUL", "norm"), ("SUB", "norm/reduce"), ("END", "other")]
+
+
+@pytest.mark.parametrize(("second", "num_classes"), [("qkv", 1), ("down", 2)])
+def test_code_is_shared_only_by_pes_whose_ops_are_alike(second, num_classes):
+    program = builder()
+    for column, name in ((Rect(0, 0, 1, 2), "qkv"), (Rect(1, 0, 1, 2), second)):
+        with program.op(name):
+            pe = program.pes(column)
+            pe.add(pe.zeros("a", 2), 1.0, 2.0)
+    linked = program.link()
+    assert len(linked.classes) == num_classes
+    assert len(linked.code) == len(linked.row_ops) == 2 * num_classes
+
+
 def test_an_array_too_large_is_refused_with_each_buffer_and_what_would_help():
     program = builder()
     program.pes(ALL).zeros("big", 12000)
@@ -44,7 +70,7 @@ def test_an_array_too_large_is_refused_with_each_buffer_and_what_would_help():
         program.link()
     assert "big" in error.value.render() and "B more than" in error.value.message and error.value.help
     assert "PE (0,0) (and 5 others like it)" in error.value.message
-    assert re.search(r"48000 B  big .*test_builder\.py:\d+", error.value.render())
+    assert re.search(r"48000 B at +0  big .*test_builder\.py:\d+", error.value.render())
 
 
 def test_two_routes_for_a_color_are_refused():

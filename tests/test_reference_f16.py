@@ -237,6 +237,7 @@ def test_packed_operands_begin_in_the_cycle_of_their_wavelets() -> None:
         (lambda pe: pe.add(pe.zeros("a", 3, F16), 1.0, 2.0, type=MIXED), "for fmac only"),
         (lambda pe: pe.mov(pe.zeros("a", 3, Type.I32), 1.0, type=F16), "I32"),
         (lambda pe: pe.mov(pe.zeros("a", 3, Type.I32), pe.recv(0, packed=True), type=Type.I32), "two f16 values"),
+        (lambda pe: pe.mov(pe.send(0, control=True), F0, type=F16), "a control wavelet holds 32 bits"),
         (lambda pe: pe.itof(pe.zeros("a", 3), pe.zeros("b", 3)), "'b' is F32"),
     ],
 )

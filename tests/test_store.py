@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 from reference.programs import random_case
 
+from wse.builder import ProgramBuilder
 from wse.errors import ConfigError
 from wse.machine import Machine
+from wse.program import Rect
+from wse.spec import load_spec
 from wse.store import content_hash, load, save
 
 
@@ -18,6 +21,18 @@ def test_a_program_survives_the_file(seed, tmp_path):
     first, second = Machine(program), Machine(again)
     assert first.run(max_cycles=500) == second.run(max_cycles=500)
     assert all(np.array_equal(state, second.snapshot()[name]) for name, state in first.snapshot().items())
+
+
+def test_the_ops_of_code_survive_the_file(tmp_path):
+    program = ProgramBuilder(load_spec("toy"), 1, 1)
+    with program.op("norm"):
+        program.pes(Rect(0, 0, 1, 1)).zeros("a", 1)
+        program.pes(Rect(0, 0, 1, 1)).mov(program.reg(), 1.0)
+    linked = program.link()
+    save(linked, tmp_path / "p.npz")
+    again = load(tmp_path / "p.npz")
+    assert again.op_names == ("other", "norm")
+    assert again.row_ops.tolist() == linked.row_ops.tolist() == [1, 0]
 
 
 def test_a_damaged_file_is_refused(tmp_path):

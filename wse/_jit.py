@@ -7,6 +7,7 @@ With NUMBA_DISABLE_JIT=1 everything here is plain Python with the same results, 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import os
@@ -69,11 +70,21 @@ def kernel(function: Callable[..., Any] | None = None, *, sources: Sequence[str]
     previous = config.CACHE_DIR
     config.CACHE_DIR = str(folder)
     try:
-        return numba.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)(function)
+        compiled = numba.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)(function)
+        if JIT:
+            save = compiled._cache.save_overload
+            compiled._cache.save_overload = lambda *signature_and_code: _unless_disk_is_full(save, signature_and_code)
+        return compiled
     except RuntimeError:  # no folder to cache in: compile every time
         return numba.njit(nogil=True, error_model="numpy")(function)
     finally:
         config.CACHE_DIR = previous
+
+
+def _unless_disk_is_full(save: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    """Save to the cache; where that cannot be done, go on with what was compiled."""
+    with contextlib.suppress(OSError):
+        save(*arguments)
 
 
 leaf = numba.njit(nogil=True, error_model="numpy", _nrt=False)

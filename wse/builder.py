@@ -25,7 +25,7 @@ from wse.errors import ProgramError
 from wse.isa import BRANCHES, MAX_POSITIONS, Col, Command, Done, Op, Pop, Port, Type, control_bits
 from wse.link import Array, FifoArray, Fragment, Label, Route, link
 from wse.operands import Fifo, Popped, Push, Recv, Reg, Send, View, contiguous
-from wse.program import NUMPY_TYPE, Binding, HostPort, Program, Rect
+from wse.program import NO_OP, NUMPY_TYPE, Binding, HostPort, Program, Rect
 from wse.spec import MachineSpec
 from wse.where import kernel_line
 
@@ -41,13 +41,15 @@ class ProgramBuilder:
     height: int
     fragments: list[Fragment] = field(default_factory=list)
     routes: dict[Route, int] = field(default_factory=dict)  # distinct ones, numbered
-    route_at: dict[int, np.ndarray] = field(default_factory=dict)  # color -> int16 (height, width), index of a route, -1 unrouted
+    route_at: dict[int, np.ndarray] = field(default_factory=dict)  # color -> int32 (height, width), index of a route, -1 unrouted
     host_in: list[HostPort] = field(default_factory=list)
     host_out: list[HostPort] = field(default_factory=list)
     source_lines: dict[str, int] = field(default_factory=dict)
+    op_names: dict[str, int] = field(default_factory=lambda: {NO_OP: 0})
     blocked: list[tuple[Rect, int]] = field(default_factory=list)
     _free_regs: list[int] = field(default_factory=list)
     _num_labels: int = 0
+    _op: int = 0
 
     def __post_init__(self) -> None:
         if not (1 <= self.width <= 4096 and 1 <= self.height <= 4096):
@@ -70,15 +72,6 @@ class ProgramBuilder:
     def route(self, rect: Rect, color: int, rx: Port, tx: Iterable[Port]) -> None:
         """On every PE of `rect`, wavelets of `color` come in from `rx` and go out through all of `tx` at once."""
         self._route(rect, color, Route((self._position(rect, color, rx, tx),)))
-
-    def can_route(self, rect: Rect, color: int, rx: Port, tx: Iterable[Port]) -> bool:
-        """Whether `route` would accept this: the color is free on all PEs of `rect`, or already does just that."""
-        if color not in self.route_at:
-            return True
-        wanted = Route((self._position(rect, color, rx, tx),)).behaviour
-        same = [number for number, route in enumerate(self.routes) if route.behaviour == wanted]
-        there = self.route_at[color][rect.y : rect.y + rect.height, rect.x : rect.x + rect.width]
-        return bool(((there < 0) | np.isin(there, same)).all())
 
     def switch(
         self, rect: Rect, color: int, positions: Iterable[tuple[Port, Iterable[Port]]], *, ring: bool = False, pop: Pop = Pop.ALWAYS
@@ -109,18 +102,33 @@ class ProgramBuilder:
         route = replace(route, line=self.line_index())
         index = self.routes.setdefault(route, len(self.routes))
         if color not in self.route_at:
-            self.route_at[color] = np.full((self.height, self.width), -1, np.int16)
+            self.route_at[color] = np.full((self.height, self.width), -1, np.int32)
         there = self.route_at[color][rect.y : rect.y + rect.height, rect.x : rect.x + rect.width]
+        clash = self._clash(there, route)
+        if clash is not None:
+            y, x, other = clash
+            raise ProgramError(
+                f"color {color} already has another route at PE ({x + rect.x},{y + rect.y})",
+                notes=[f"there: {other}, {list(self.source_lines)[other.line]}", f"wanted: {route}, {kernel_line()}"],
+                help="a color has one rx port and one set of tx ports at a time: take another color, or a switch()",
+            )
+        there[...] = index
+
+    def can_route(self, rect: Rect, color: int, rx: Port, tx: Iterable[Port]) -> bool:
+        """Whether `route` with these arguments would meet no other route of `color`."""
+        if color not in self.route_at:
+            return True
+        there = self.route_at[color][rect.y : rect.y + rect.height, rect.x : rect.x + rect.width]
+        return self._clash(there, Route((self._position(rect, color, rx, tx),))) is None
+
+    def _clash(self, there: np.ndarray, route: Route) -> tuple[int, int, Route] | None:
+        """Where in `there`, a part of a `route_at`, another route than `route` is, and which."""
         for number in np.unique(there[there >= 0]):
             other = list(self.routes)[number]
             if other.behaviour != route.behaviour:
                 y, x = np.argwhere(there == number)[0]
-                raise ProgramError(
-                    f"color {color} already has another route at PE ({x + rect.x},{y + rect.y})",
-                    notes=[f"there: {other}, {list(self.source_lines)[other.line]}", f"wanted: {route}, {kernel_line()}"],
-                    help="a color has one rx port and one set of tx ports at a time: take another color, or a switch()",
-                )
-        there[...] = index
+                return int(y), int(x), other
+        return None
 
     def input(self, name: str, x: int, y: int, color: int, port: Port) -> None:
         """The host streams wavelets of `color` into PE (x, y) through `port`, which must lead off the mesh."""
@@ -145,6 +153,17 @@ class ProgramBuilder:
         self._num_labels += 1
         return Label(name, self._num_labels)
 
+    @contextmanager
+    def op(self, name: str) -> Iterator[None]:
+        """Code written inside belongs to the op `name` in reports (`Program.row_ops`); inside another op, to `outer/name`."""
+        outer = self._op
+        path = f"{list(self.op_names)[outer]}/{name}" if outer else name
+        self._op = self.op_names.setdefault(path, len(self.op_names))
+        try:
+            yield
+        finally:
+            self._op = outer
+
     def link(self, **meta: str) -> Program:
         """The finished program. Raises `ProgramError` or `DoesNotFitError`."""
         return link(self, meta)
@@ -155,7 +174,7 @@ class ProgramBuilder:
         if last is None or last.rect != rect or last.task != task:
             last = Fragment(rect, task)
             self.fragments.append(last)
-        last.add(item)
+        last.add(item, self._op)
 
     def line_index(self) -> int:
         """Index of the calling source line in `Program.source_lines`."""

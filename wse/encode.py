@@ -99,6 +99,8 @@ def _check(spec: MachineSpec, op: Op, d: Any, a: Any, b: Any, type: Type, mapped
         held = operand.fifo if isinstance(operand, (Push, Popped)) else operand
         if isinstance(held, (View, Fifo)) and not _may_hold(op, held.type, type, operand is a):
             raise ProgramError(f"'{held.name}' is {held.type.name}, the operation {type.name}")
+        if isinstance(operand, Send) and operand.control and type in HALF_TYPES:
+            raise ProgramError("a control wavelet holds 32 bits, not f16", help="use type=Type.I32 and control_bits()")
         if isinstance(operand, (Recv, Send)) and operand.packed and (type == Type.I32 or (isinstance(operand, Send) and operand.control)):
             raise ProgramError("packed wavelets hold two f16 values")
         if isinstance(operand, (Recv, Send)) and not 0 <= operand.color < spec.num_colors:
@@ -121,7 +123,7 @@ def _may_hold(op: Op, held: Type, type: Type, is_source: bool) -> bool:
 def _is_packed(operand: Recv | Send, type: Type) -> bool:
     """Whether an operation of `type` takes or sends two elements in each wavelet of `operand`."""
     if operand.packed is None:
-        return type in HALF_TYPES and not (isinstance(operand, Send) and operand.control)
+        return type in HALF_TYPES
     return operand.packed
 
 

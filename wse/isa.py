@@ -67,9 +67,9 @@ wavelets cannot name it. The main task cannot be bound, a queue feeds at most on
 f16. An operation of type F16 rounds every source to f16 when it reads it (f32 memory, registers, immediates and unpacked wavelets
 hold f32; f16 memory and packed wavelets are exact), computes in f16, and widens the result again where 32 bits are stored. Add,
 subtract, multiply, maximum and minimum round once, to nearest even; FMAC rounds the product to f16, then the sum; special
-functions and ITOF are computed as for f32 and that result is rounded. FMAC of type MIXED rounds both factors to f16; the product,
-which is then exact, is added to the f32 destination and the sum rounded to f32. ARGMAX and branches have no f16 type: f16 memory
-widens exactly.
+functions and ITOF (of an i32 source) are computed as for f32 and that result is rounded. FMAC of type MIXED rounds both factors
+to f16; the product, which is then exact, is added to the f32 destination and the sum rounded to f32. ARGMAX and branches have no
+f16 type: f16 memory widens exactly.
 
 * `lanes` and `cycles` of a type are numbers of the spec: move, add and fma with `_f16` for F16, `fma_mixed` for MIXED; special
   functions are one element a beat in any type.

@@ -76,14 +76,15 @@ class Fragment:
     rect: Rect
     task: int
     rows: list[np.ndarray] = field(default_factory=list)
+    ops: list[int] = field(default_factory=list)  # of each row, index into the builder's op names
     symbols: list[tuple[int, int, str]] = field(default_factory=list)  # (row, column, symbol)
     targets: list[tuple[int, Label]] = field(default_factory=list)  # (row, label it goes to)
     labels: list[tuple[int, Label]] = field(default_factory=list)  # (row, label placed before it)
     arrays: list[Array] = field(default_factory=list)
     bindings: list[Binding] = field(default_factory=list)
 
-    def add(self, item: Any) -> None:
-        """Append an `Array`, a `Binding`, a `Label`, or an instruction (row, symbols, label)."""
+    def add(self, item: Any, op: int) -> None:
+        """Append an `Array`, a `Binding`, a `Label`, or an instruction (row, symbols, label) that belongs to `op`."""
         if isinstance(item, Array):
             self.arrays.append(item)
         elif isinstance(item, Binding):
@@ -96,12 +97,14 @@ class Fragment:
             if label is not None:
                 self.targets.append((len(self.rows), label))
             self.rows.append(row)
+            self.ops.append(op)
 
     def digest(self) -> int:
         """A 62-bit hash of everything but the rectangle and the data: equal for fragments that link alike."""
         parts = (
             self.task,
             [row.tobytes() for row in self.rows],
+            self.ops,
             self.symbols,
             [(row, label.number) for row, label in self.targets],
             [(row, label.number) for row, label in self.labels],
@@ -136,8 +139,8 @@ def link(builder: ProgramBuilder, meta: dict[str, str]) -> Program:
         entries, num_rows, num_threads = _link_code(fragments, addresses, numbers, code, where, source_lines)
         code_bytes = num_rows * builder.spec.instruction_bytes
         if data_bytes + code_bytes > builder.spec.data_bytes:
-            arrays = [array for fragment in fragments for array in fragment.arrays]
-            raise _overflow(builder, arrays, data_bytes, code_bytes, where, int((core_class == index).sum()))
+            declared = {array.name: source_lines[array.line] for fragment in fragments for array in fragment.arrays}
+            raise _overflow(builder, symbols, declared, data_bytes, code_bytes, where, int((core_class == index).sum()))
         blocked = sum({1 << task for rect, task in builder.blocked if rect.contains(Rect(x, y, 1, 1))})
         words = (data_bytes + 3) // 4
         bindings = tuple(binding for fragment in fragments for binding in fragment.bindings)
@@ -146,9 +149,9 @@ def link(builder: ProgramBuilder, meta: dict[str, str]) -> Program:
     pe, color, route = _channels(builder)
     first = np.array([(*distinct.positions[0], distinct.line) for distinct in builder.routes], np.int64).reshape(-1, 3)[route]
     program = Program(
-        builder.spec, builder.width, builder.height, code.table(), tuple(classes), core_pe, core_class, core_sram, sram,
+        builder.spec, builder.width, builder.height, *code.tables(), tuple(classes), core_pe, core_class, core_sram, sram,
         pe, color, first[:, 0], first[:, 1], first[:, 2], _switches(builder, route), tuple(builder.host_in), tuple(builder.host_out),
-        source_lines, meta,
+        source_lines, tuple(builder.op_names), meta,
     )  # fmt: skip
     return replace(program, switches=_with_rewrites(program))
 
@@ -208,6 +211,7 @@ def _link_code(
     num_rows, num_threads = 0, 1
     for task, parts in sorted(by_task.items()):
         rows = np.array([row for part in parts for row in part.rows] + [_END], np.int64)
+        ops = np.array([op for part in parts for op in part.ops] + [0], np.int64)
         starts = np.cumsum([0] + [len(part.rows) for part in parts])
         places: dict[Label, int] = {}
         for start, part in zip(starts, parts, strict=False):
@@ -228,7 +232,7 @@ def _link_code(
                     line = source_lines[rows[start + at, Col.LINE]]
                     raise ProgramError(f"{where} has no {'FIFO' if is_fifo else 'array'} '{name}'", notes=[line])
                 rows[start + at, col] += known[name]
-        entries[task] = code.add(rows)
+        entries[task] = code.add(rows, ops)
         num_rows += len(rows)
         num_threads = max(num_threads, int(rows[:, Col.THREAD].max()) + 1)
     return tuple(entries), num_rows, num_threads
@@ -243,23 +247,28 @@ class _Code:
 
     def __init__(self) -> None:
         self.pieces: list[np.ndarray] = []
+        self.ops: list[np.ndarray] = []
         self.known: dict[bytes, int] = {}
         self.num_rows = 0
 
-    def add(self, rows: np.ndarray) -> int:
-        """First row of this piece of code; branch targets in `rows` count from the piece's start."""
-        key = rows.tobytes()
+    def add(self, rows: np.ndarray, ops: np.ndarray) -> int:
+        """First row of this piece of code, `ops` its rows' ops; branch targets in `rows` count from the piece's start."""
+        key = rows.tobytes() + ops.tobytes()
         if key not in self.known:
             self.known[key] = self.num_rows
             placed = rows.copy()
             jumps = (rows[:, Col.OP] >= Op.JUMP) & (rows[:, Col.OP] <= Op.BNE)
             placed[jumps, Col.TARGET] += self.num_rows
             self.pieces.append(placed)
+            self.ops.append(ops)
             self.num_rows += len(rows)
         return self.known[key]
 
-    def table(self) -> np.ndarray:
-        return np.concatenate(self.pieces) if self.pieces else np.zeros((0, NUM_COLS), np.int64)
+    def tables(self) -> tuple[np.ndarray, np.ndarray]:
+        """All code, and the op of each row."""
+        if not self.pieces:
+            return np.zeros((0, NUM_COLS), np.int64), np.zeros(0, np.int64)
+        return np.concatenate(self.pieces), np.concatenate(self.ops)
 
 
 def _data(
@@ -366,14 +375,20 @@ def _plain_rows(program: Program, channels: np.ndarray) -> np.ndarray:
 
 
 def _overflow(
-    builder: ProgramBuilder, arrays: list[Array], data_bytes: int, code_bytes: int, where: str, num_pes: int
+    builder: ProgramBuilder,
+    symbols: dict[str, Symbol],
+    declared: dict[str, str],
+    data_bytes: int,
+    code_bytes: int,
+    where: str,
+    num_pes: int,
 ) -> DoesNotFitError:
-    """The refusal of a PE whose SRAM is too small, with each buffer's size and where it was declared, largest first."""
-    spec, lines = builder.spec, list(builder.source_lines)
+    """The refusal of a PE whose SRAM is too small, with each buffer's size and the line that declared it, largest first."""
+    spec = builder.spec
     over = data_bytes + code_bytes - spec.data_bytes
-    sizes = sorted(((int(np.prod(a.shape, dtype=np.int64)) * TYPE_BYTES[a.type], a) for a in arrays), key=lambda item: -item[0])
-    notes = [f"{size:7d} B  {a.name} {a.shape} {a.type.name.lower()}, {lines[a.line]}" for size, a in sizes]
-    notes += [f"{code_bytes:7d} B  code", f"{spec.sram_reserved_bytes:7d} B  reserved for the runtime"]
+    sizes = sorted(((s.num_elements * TYPE_BYTES[s.type], s) for s in symbols.values()), key=lambda item: -item[0])
+    notes = [f"{size:7d} B at {s.address:6d}  {s.name} {s.shape} {s.type.name.lower()}, {declared[s.name]}" for size, s in sizes]
+    notes += [f"{code_bytes:7d} B code", f"{spec.sram_reserved_bytes:7d} B reserved for the runtime"]
     others = f" (and {num_pes - 1} others like it)" if num_pes > 1 else ""
     return DoesNotFitError(
         f"{where}{others} needs {data_bytes + code_bytes} B of SRAM, {over} B more than the {spec.data_bytes} B it can use",

@@ -14,6 +14,9 @@ import numpy as np
 from wse.isa import Col, Kind, Op, Operand, Port, Switch, Type
 from wse.spec import MachineSpec
 
+NO_OP = "other"
+"""Name of what code belongs to when its writer named no op."""
+
 NUMPY_TYPE = {Type.F32: np.float32, Type.I32: np.int32, Type.F16: np.float16}
 
 
@@ -140,6 +143,7 @@ class Program:
     width: int
     height: int
     code: np.ndarray  # int64 (num_instructions, NUM_COLS)
+    row_ops: np.ndarray  # int64 (num_instructions,), index into `op_names`
     classes: tuple[CodeClass, ...]
     core_pe: np.ndarray  # int64 (num_cores,), ascending
     core_class: np.ndarray  # int64 (num_cores,)
@@ -154,6 +158,7 @@ class Program:
     host_in: tuple[HostPort, ...] = ()
     host_out: tuple[HostPort, ...] = ()
     source_lines: tuple[str, ...] = ("?",)
+    op_names: tuple[str, ...] = (NO_OP,)
     meta: dict[str, str] = field(default_factory=dict)
 
     def core_at(self, x: int, y: int) -> int:

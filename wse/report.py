@@ -1,151 +1,152 @@
-"""The report of a run: one screen of text, and the same as a plain dictionary with units in its keys."""
+"""The report of a run: a summary as one screen of text, in color where it is shown on a terminal."""
 
 from __future__ import annotations
 
-import itertools
+import io
 from typing import Any
 
-import numpy as np
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
 
-from wse.compiler.compile import Compiled
-from wse.isa import OpClass, Port, Stall
-from wse.machine import Counters
-from wse.runner import Session, Token
+WIDTH = 100
+NUM_BLOCKS, NUM_OPS = 6, 12
+"""Listed at most; the others are summed up."""
 
-NOT_MODELLED = (
-    "SRAM bank conflicts", "f16 arithmetic and packed wavelets", "switches and run-time routes", "data and control tasks",
-    "clock, power and thermal limits", "defects", "host link latency",
-)  # fmt: skip
+_PARTS = {"arithmetic": "cyan", "distance": "magenta", "transfer": "yellow"}
 
 
-def summarize(session: Session, prompt: list[int], tokens: list[Token], text: str) -> dict[str, Any]:
-    """Everything the report shows. Cycles are exact under the machine's rules; nothing depends on the host's speed."""
-    compiled = session.compiled
-    spec, program = compiled.spec, compiled.program
-    counters = session.machine.counters()
-    first = tokens[0].cycle
-    decode = [b.cycle - a.cycle for a, b in itertools.pairwise(tokens)]
-    per_token = float(np.mean(decode)) if decode else float(first)
-    num_positions = len(prompt) + len(tokens) - 1
-    hops = channel_hops(program.channel_tx, counters)
-    lower = lower_bound_cycles(compiled)
-    data_bytes = np.array([4 * cls.sram_words + cls.code_bytes for cls in program.classes])
-    fullest = int(np.argmax(data_bytes[program.core_class]))
-    cls = program.classes[program.core_class[fullest]]
-    return {
-        "schema": 1,
-        "model": compiled.model.name,
-        "parameters": compiled.model.num_parameters,
-        "arch": spec.name,
-        "mesh": [program.width, program.height],
-        "dtype": compiled.dtype,
-        "context": compiled.context,
-        "prompt_tokens": prompt,
-        "generated_tokens": [token.id for token in tokens],
-        "text": text,
-        "cycles_total": counters.cycles,
-        "ttft_cycles": first,
-        "cycles_per_token": per_token,
-        "clock_hz": spec.clock_hz,
-        "tokens_per_s_at_clock": spec.clock_hz / per_token,
-        "lower_bound_cycles": lower,
-        "lower_bound_ratio": per_token / lower,
-        "hops_total": int(hops.sum()),
-        "hops_per_token": float(hops.sum() / num_positions),
-        "wavelets_per_token": float(counters.sent.sum() / num_positions),
-        "flops_per_token": float(counters.flops.sum() / num_positions),
-        "instructions_per_token": float(counters.instructions.sum() / num_positions),
-        "busy_pe_cycles": {op.name.lower(): int(counters.busy[:, op].sum()) for op in OpClass},
-        "stall_pe_cycles": {stall.name.lower(): int(counters.stall[:, stall].sum()) for stall in Stall},
-        "pe_active_frac": float(counters.busy.sum() / max(1, counters.cycles * len(program.core_pe))),
-        "blocks": _blocks(compiled, counters),
-        "busiest_pes": _busiest_pes(compiled, counters),
-        "busiest_links": _busiest_links(compiled, counters),
-        "sram_peak_bytes": int(data_bytes.max()) + spec.sram_reserved_bytes,
-        "sram_peak_pe": list(program.xy(program.core_pe[fullest])),
-        "sram_peak_map": {s.name: {"address": s.address, "shape": list(s.shape), "type": s.type.name} for s in cls.symbols.values()},
-        "sram_peak_code_bytes": cls.code_bytes,
-        "not_modelled": list(NOT_MODELLED),
-    }
+def print_report(summary: dict[str, Any], console: Console) -> None:
+    """Print the summary of a run: in color on a terminal, as plain lines elsewhere."""
+    if console.is_terminal:
+        console.print(_report(summary), width=min(WIDTH, console.width))
+        return
+    plain = Console(file=io.StringIO(), width=WIDTH, color_system=None, highlight=False)
+    plain.print(_report(summary))
+    for line in plain.file.getvalue().splitlines():  # type: ignore[attr-defined]
+        console.file.write(line.rstrip() + "\n")
 
 
-def lower_bound_cycles(compiled: Compiled) -> int:
-    """No token can take fewer cycles: per block the arithmetic of its weights spread evenly over its PEs, and one
-    wavelet per element of the vector it takes in; then the hops from the host through all blocks and back."""
-    spec, config = compiled.spec, compiled.model.config
-    cycles = 0
-    for block in compiled.blocks:
-        macs = sum(op.num_weights() for op in block.ops(compiled.graph) if op.kind.name == "GEMV")
-        cycles += max(macs * spec.fma_cycles // (spec.fma_lanes * block.width * block.height), config.dim)
-    return int(cycles + sum(rect.width for rect in compiled.placement.rects) * spec.hop_cycles)
+def _report(s: dict[str, Any]) -> Group:
+    return Group(_headline(s), _tokens(s), "", _speed(s), _bound(s), "", _blocks(s), "", _ops(s), "", _details(s))
 
 
-def channel_hops(channel_tx: np.ndarray, counters: Counters) -> np.ndarray:
-    """Links crossed, per channel: wavelets times tx ports that are links."""
-    links = sum((channel_tx >> port) & 1 for port in Port if port != Port.RAMP)
-    return counters.sent * links
+def _headline(s: dict[str, Any]) -> Text:
+    text = Text()
+    text.append(f"{s['model']} on {s['arch']}", style="bold")
+    mesh = f"{len(s['blocks'])} blocks on {s['mesh'][0]}x{s['mesh'][1]} PEs"
+    return text.append(f"  {s['parameters']:,} parameters, {s['dtype']} weights; {mesh}", style="dim")
 
 
-def _blocks(compiled: Compiled, counters: Counters) -> list[dict[str, Any]]:
-    """Per block: its rectangle, busy and stalled PE-cycles, and hops inside it."""
-    program = compiled.program
-    hops = channel_hops(program.channel_tx, counters)
-    result = []
-    for block, rect in zip(compiled.blocks, compiled.placement.rects, strict=True):
-        cores, channels = (_inside(pe, program.width, rect) for pe in (program.core_pe, program.channel_pe))
-        result.append({
-            "name": block.name, "rect": str(rect), "busy_pe_cycles": int(counters.busy[cores].sum()),
-            "busiest_pe_cycles": int(counters.busy[cores].sum(axis=1).max()),
-            "stall_data_pe_cycles": int(counters.stall[cores, Stall.DATA].sum()), "hops": int(hops[channels].sum()),
-        })  # fmt: skip
-    return result
+def _tokens(s: dict[str, Any]) -> Text:
+    style = {"equal": "green", "differs": "bold red", "skipped": "yellow"}[s["check"]["status"]]
+    text = Text(f"tokens  {len(s['prompt_tokens'])} in, {len(s['generated_tokens'])} out; check ")
+    text.append(s["check"]["status"], style=style)
+    return text.append(f": {s['check']['detail']}")
 
 
-def _inside(pe: np.ndarray, width: int, rect: Any) -> np.ndarray:
-    x, y = pe % width, pe // width
-    return (x >= rect.x) & (x < rect.x + rect.width) & (y >= rect.y) & (y < rect.y + rect.height)
+def _speed(s: dict[str, Any]) -> Table:
+    clock = f"tokens/s at {s['clock_hz'] / 1e6:,.0f} MHz"
+    table = _table("phase", ("tokens", "cycles/token", clock, "hops/token", "wavelets/token"))
+    for name, phase in s["phases"].items():
+        table.add_row(
+            name, f"{phase['tokens']:,}", f"{phase['cycles_per_token']:,.1f}", f"{phase['tokens_per_s_at_clock']:,.0f}",
+            f"{phase['hops_per_token']:,.0f}", f"{phase['wavelets_per_token']:,.0f}",
+        )  # fmt: skip
+    return table
 
 
-def _busiest_pes(compiled: Compiled, counters: Counters) -> list[dict[str, Any]]:
-    busy = counters.busy.sum(axis=1)
-    top = np.argsort(-busy, kind="stable")[:5]
-    return [{"pe": list(compiled.program.xy(compiled.program.core_pe[k])), "busy_cycles": int(busy[k])} for k in top]
+def _bound(s: dict[str, Any]) -> Text:
+    text = Text(f"TTFT {s['ttft_cycles']:,} cycles ({s['ttft_s_at_clock'] * 1e6:,.1f} µs)")
+    if s["tpot_cycles"] is None:
+        return text.append("   TPOT: one token alone has none; ask for more with -n")
+    text.append(f"   TPOT {s['tpot_cycles']:,.1f} cycles   lower bound {s['lower_bound_cycles']:,.0f}, measured ")
+    return text.append(f"{s['lower_bound_ratio']:.2f} x", style="bold")
 
 
-def _busiest_links(compiled: Compiled, counters: Counters) -> list[dict[str, Any]]:
-    """Links by wavelets carried, summed over colors."""
-    program = compiled.program
-    load = np.zeros((program.width * program.height, 4), np.int64)
-    for port in Port:
-        if port != Port.RAMP:
-            np.add.at(load[:, port], program.channel_pe, counters.sent * ((program.channel_tx >> port) & 1))
-    top = np.argsort(-load.ravel(), kind="stable")[:5]
-    return [
-        {"pe": list(program.xy(i // 4)), "port": Port(i % 4).name, "wavelets": int(load.ravel()[i]),
-         "utilisation_frac": float(load.ravel()[i] / counters.cycles)}
-        for i in top
-    ]  # fmt: skip
+def _blocks(s: dict[str, Any]) -> Table:
+    """Blocks by the cycles of their busiest PE, with what their bounds are made of; those that are alike in one row."""
+    table = _table("cycles per token", ("busiest PE", "lower bound", *_PARTS, "hops"))
+    keys = ("busiest_pe_cycles_per_token", "lower_bound_cycles", *(f"lower_bound_{part}_cycles" for part in _PARTS))
+    alike: dict[tuple[float, ...], list[dict[str, Any]]] = {}
+    for block in sorted(s["blocks"], key=lambda block: -block[keys[0]]):
+        alike.setdefault(tuple(block[key] for key in keys), []).append(block)
+    for numbers, blocks in list(alike.items())[:NUM_BLOCKS]:
+        name = blocks[0]["name"] + (f" +{len(blocks) - 1}" if len(blocks) > 1 else "")
+        styles = ("", "", *(color if part == blocks[0]["bound_by"] else "dim" for part, color in _PARTS.items()))
+        cells = (Text(_short(number), style=style) for number, style in zip(numbers, styles, strict=True))
+        table.add_row(name, *cells, _short(sum(block["hops_per_token"] for block in blocks) / len(blocks)))
+    rest = [block for blocks in list(alike.values())[NUM_BLOCKS:] for block in blocks]
+    if rest:
+        table.add_row(f"{len(rest)} more", *("" for _ in keys), _short(sum(block["hops_per_token"] for block in rest)), style="dim")
+    return table
 
 
-def render(summary: dict[str, Any]) -> str:
-    """The summary as one screen of text."""
-    s = summary
-    rows = [
-        ("model", f"{s['model']}, {s['parameters']:,} parameters, {s['dtype']}, context {s['context']}"),
-        ("machine", f"{s['arch']}, {s['mesh'][0]}x{s['mesh'][1]} PEs, {len(s['blocks'])} blocks"),
-        ("tokens", f"{len(s['prompt_tokens'])} in, {len(s['generated_tokens'])} out, {s['cycles_total']:,} cycles in all"),
-        ("first token", f"{s['ttft_cycles']:,} cycles"),
-        ("per token", f"{s['cycles_per_token']:,.0f} cycles, {s['tokens_per_s_at_clock']:,.0f} tokens/s at {s['clock_hz'] / 1e6:.0f} MHz"),
-        ("lower bound", f"{s['lower_bound_cycles']:,} cycles; measured is {s['lower_bound_ratio']:.2f} times that"),
-        ("traffic", f"{s['hops_per_token']:,.0f} hops, {s['wavelets_per_token']:,.0f} wavelets sent per token"),
-        ("work", f"{s['flops_per_token']:,.0f} flops, {s['instructions_per_token']:,.0f} instructions per token"),
-        ("PEs active", f"{100 * s['pe_active_frac']:.1f} % of PE-cycles"),
-        ("fullest PE", f"{tuple(s['sram_peak_pe'])}: {s['sram_peak_bytes']:,} B of SRAM, {s['sram_peak_code_bytes']:,} B of it code"),
-    ]
-    for block in sorted(s["blocks"], key=lambda b: -b["busiest_pe_cycles"])[:3]:
-        rows.append((block["name"], f"{block['rect']}: busiest PE {block['busiest_pe_cycles']:,} cycles, {block['hops']:,} hops"))
-    for link in s["busiest_links"][:3]:
-        where = f"{tuple(link['pe'])} {link['port']}"
-        rows.append(("link", f"{where}: {link['wavelets']:,} wavelets, busy {100 * link['utilisation_frac']:.1f} %"))
-    rows.append(("not modelled", "; ".join(s["not_modelled"])))
-    return "\n".join(f"{name:>13}  {text}" for name, text in rows)
+def _ops(s: dict[str, Any]) -> Table:
+    """Ops by the time their PEs spent in them."""
+    ranked = sorted((op for op in s["ops"] if op["elapsed_frac"] is not None), key=lambda op: -op["elapsed_pe_cycles"])
+    table = _table("cycles per token", ("mean PE", "share", "busy", "in collectives"))
+    for op in ranked[:NUM_OPS]:
+        elapsed = max(1, op["elapsed_pe_cycles"])
+        table.add_row(
+            op["op"], _short(op["elapsed_cycles_per_token"]), f"{op['elapsed_frac']:.1%}", f"{op['busy_pe_cycles'] / elapsed:.0%}",
+            f"{op['collective_pe_cycles'] / elapsed:.0%}",
+        )  # fmt: skip
+    rest = ranked[NUM_OPS:]
+    if rest:
+        table.add_row(f"{len(rest)} more", "", f"{sum(op['elapsed_frac'] for op in rest):.1%}", "", "", style="dim")
+    return table
+
+
+def _details(s: dict[str, Any]) -> Table:
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="bold", no_wrap=True)
+    grid.add_column()
+    grid.add_row("PE-cycles", _pe_cycles(s))
+    pes = "; ".join(f"({p['pe'][0]},{p['pe'][1]}) {p['block']} {p['active_frac']:.1%}" for p in s["busiest_pes"][:3])
+    grid.add_row("busiest PEs", pes)
+    links = "; ".join(f"({k['pe'][0]},{k['pe'][1]}) {k['port']} {k['block']} {k['util_frac']:.1%}" for k in s["busiest_links"][:3])
+    grid.add_row("busiest links", f"{links}; mean of those used {s['link_util_avg']:.1%}")
+    grid.add_row("fullest PE", _sram(s))
+    fits = f"{s['context']:,} positions kept, {s['max_context_fit']:,} would fit these rectangles; {s['kv_bytes_per_token']:,} B per token"
+    grid.add_row("KV cache", fits)
+    grid.add_row("not modelled", Text("; ".join(s["not_modelled"]), style="dim"))
+    return grid
+
+
+def _pe_cycles(s: dict[str, Any]) -> Text:
+    total = s["pe_cycles"]
+    text = Text()
+    for kind in ("busy", "stall"):
+        parts = [(key.removeprefix(f"{kind}_").removesuffix("_cycles"), n) for key, n in s.items() if key.startswith(f"{kind}_")]
+        inside = ", ".join(f"{name} {n / total:.1%}" for name, n in parts if n)
+        text.append(f"{kind} {sum(n for _, n in parts) / total:.1%}", style="bold" if kind == "busy" else "").append(f" ({inside}), ")
+    return text.append(f"idle {s['idle_cycles'] / total:.1%}")
+
+
+def _sram(s: dict[str, Any]) -> Text:
+    """The fullest PE's SRAM as a bar and in figures."""
+    sizes = {key.removesuffix("_bytes").replace("_", " "): n for key, n in s["sram_peak_map"].items()}
+    x, y = s["sram_peak_pe"]
+    text = Text(f"({x},{y}) {s['sram_peak_block']}, {s['sram_peak_bytes']:,} of {s['sram_bytes']:,} B: ")
+    colors = ("cyan", "magenta", "yellow", "green", "dim", "")
+    for (name, size), color in zip(sizes.items(), colors, strict=True):
+        text.append(f"{name} {size:,}", style=color).append(", " if name != "free" else "")
+    return text
+
+
+def _short(number: float) -> str:
+    """At most six characters: 98.7, 18,843, 289k, 2.23M."""
+    if number < 100:
+        return f"{number:.1f}"
+    if number < 99_999.5:
+        return f"{number:,.0f}"
+    return f"{number / 1e3:,.0f}k" if number < 999_500 else f"{number / 1e6:,.2f}M"
+
+
+def _table(first: str, columns: tuple[str, ...]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
+    table.add_column(first, no_wrap=True)
+    for column in columns:
+        table.add_column(column, justify="right", no_wrap=True)
+    return table

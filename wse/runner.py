@@ -45,12 +45,7 @@ class Session:
 
         Raises `DoesNotFitError` when prompt and tokens exceed the context.
         """
-        need = self.position + len(prompt) + num - 1
-        if need > self.compiled.context:
-            raise DoesNotFitError(
-                f"{len(prompt)} prompt tokens and {num} more need {need} positions; the context holds {self.compiled.context}",
-                help=f"ask for a shorter prompt, fewer tokens, or --context {need}",
-            )
+        self.check_room(len(prompt), num)
         feed = prompt
         for i in range(num):
             token = self.step(feed)
@@ -58,6 +53,19 @@ class Session:
                 self.prompt_counters = self.machine.counters()
             yield token
             feed = [token.id]
+
+    def check_room(self, num_prompt: int, num: int) -> None:
+        """Raise `DoesNotFitError`, saying what would fit, when a prompt and `num` tokens exceed the context."""
+        context, limit = self.compiled.context, self.compiled.model.config.seq_len
+        need, room = self.position + num_prompt + num - 1, context - self.position - num_prompt + 1
+        if need <= context:
+            return
+        longer = f", or --context {need}" if need <= limit else f"; the model was made for {limit} positions"
+        if room > 0:
+            help = f"with this prompt at most -n {room} fits{longer}"
+        else:
+            help = f"at most {context - self.position} prompt tokens fit{longer}"
+        raise DoesNotFitError(f"{num_prompt} prompt tokens and {num} more need {need} positions; the context holds {context}", help=help)
 
     def step(self, tokens: list[int]) -> Token:
         """Feed `tokens`, wait for all their results; the token that follows the last."""

@@ -18,10 +18,10 @@ from wse.isa import Port, Type
 from wse.program import Binding, CodeClass, HostPort, Program, SramFifo, Symbol
 from wse.spec import MachineSpec
 
-SCHEMA = 2
+SCHEMA = 4
 _ARRAYS = (
-    "code", "core_pe", "core_class", "core_sram", "sram", "channel_pe", "channel_color", "channel_rx", "channel_tx", "channel_line",
-    "switches",
+    "code", "row_ops", "core_pe", "core_class", "core_sram", "sram", "channel_pe", "channel_color", "channel_rx", "channel_tx",
+    "channel_line", "switches",
 )  # fmt: skip
 
 
@@ -67,6 +67,7 @@ def _header(program: Program) -> dict[str, Any]:
         "host_in": [dataclasses.asdict(port) for port in program.host_in],
         "host_out": [dataclasses.asdict(port) for port in program.host_out],
         "source_lines": list(program.source_lines),
+        "op_names": list(program.op_names),
         "meta": program.meta,
     }
 
@@ -89,5 +90,5 @@ def _rebuild(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Program:
     spec = MachineSpec(**header["spec"])
     return Program(
         spec=spec, width=width, height=height, classes=tuple(classes), **others,
-        source_lines=tuple(header["source_lines"]), meta=header["meta"],
+        source_lines=tuple(header["source_lines"]), op_names=tuple(header["op_names"]), meta=header["meta"],
     )  # fmt: skip

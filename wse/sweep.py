@@ -88,9 +88,9 @@ def _figures(point: Point) -> dict[str, Any]:
     from wse.cli.options import parse_mesh
     from wse.compiler.compile import PlaceOptions, compile_placed, place_model
     from wse.compiler.placers import Search
-    from wse.report import channel_hops
     from wse.runner import Session
     from wse.spec import load_spec, parse_settings
+    from wse.summary import channel_hops
 
     spec = load_spec(point.arch, **parse_settings(tuple(point.settings.split())))
     options = PlaceOptions(point.placer, point.split, point.objective, Search(point.seed))
@@ -110,8 +110,7 @@ def _figures(point: Point) -> dict[str, Any]:
     tokens = list(session.generate(prompt, point.n_gen))
     positions = len(prompt) + len(tokens) - 1
     between = [b.cycle - a.cycle for a, b in itertools.pairwise(tokens)]
-    counters, program = session.machine.counters(), session.compiled.program
-    hops = channel_hops(program.channel_tx, counters)
+    hops = channel_hops(session.compiled.program, session.machine.counters())
     return figures | {
         "ttft_cycles": tokens[0].cycle, "cycles_per_token": sum(between) / len(between) if between else None,
         "hops_per_token": float(hops.sum()) / positions, "tokens": " ".join(str(token.id) for token in tokens),

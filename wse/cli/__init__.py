@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 import traceback
+from collections.abc import Sequence
+from typing import NoReturn
 
 import click
 
 from wse import __version__
+from wse.cli.bench import bench
 from wse.cli.build import compile_, models
 from wse.cli.compare import compare
 from wse.cli.config import config
+from wse.cli.host import doctor, warmup
 from wse.cli.place import place
 from wse.cli.report import report
 from wse.cli.run import run
@@ -18,13 +24,19 @@ from wse.cli.sweep import sweep
 from wse.cli.verify import verify
 from wse.errors import EXIT_BUG, WseError
 
-COMMANDS: tuple[click.Command, ...] = (run, report, verify, compile_, place, compare, sweep, models, config)
+COMMANDS: tuple[click.Command, ...] = (
+    run, report, verify, bench, compile_, place, compare, sweep, models, config, doctor, warmup,
+)  # fmt: skip
 
 
-def main() -> None:
+_DISK_FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point: errors of the user's making are one line and an exit code, never a traceback."""
     try:
-        cli(standalone_mode=False)
+        cli(arguments, standalone_mode=False)
+        sys.stdout.flush()
     except WseError as error:
         click.echo(error.render(), err=True)
         sys.exit(error.exit_code)
@@ -35,10 +47,26 @@ def main() -> None:
         click.echo("interrupted", err=True)
         sys.exit(130)
     except BrokenPipeError:
+        _drop_output()
         sys.exit(0)
+    except OSError as error:
+        if error.errno not in _DISK_FULL:
+            _report_bug()
+        _drop_output()
+        click.echo(f"error[config]: cannot write the output: {error.strerror}", err=True)
+        sys.exit(2)
     except Exception:
-        click.echo(f"error[bug]: this is a bug in wse {__version__}, not in your input:\n{traceback.format_exc()}", err=True)
-        sys.exit(EXIT_BUG)
+        _report_bug()
+
+
+def _report_bug() -> NoReturn:
+    click.echo(f"error[bug]: this is a bug in wse {__version__}, not in your input:\n{traceback.format_exc()}", err=True)
+    sys.exit(EXIT_BUG)
+
+
+def _drop_output() -> None:
+    """Let nothing that is still buffered for stdout be written when the interpreter ends: it cannot be."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

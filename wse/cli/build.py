@@ -2,33 +2,62 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
 
-from wse.cli.options import compile_with, machine_options
+from wse.cli.options import compile_with, emit, emit_json, json_option, machine_options, output_option, progress_options
+from wse.progress import Progress
 
 
 @click.command(name="compile")
+@click.argument("model")
 @machine_options
-def compile_(**options: Any) -> None:
+@json_option
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="save the program to this .npz file")
+@progress_options
+def compile_(model: str, as_json: bool, output: Path | None, progress: Progress, **options: Any) -> None:
     """Compile MODEL and show every stage."""
     from wse.compiler.route import report_routes
+    from wse.store import content_hash, save
 
-    compiled = compile_with(**options)
+    compiled = compile_with(progress, model, **options)
+    program = compiled.program
+    if output is not None:
+        with progress.stage(f"saving {output}"):
+            save(program, output)
+    if as_json:
+        emit_json({
+            "schema": 1, "model": compiled.model.name, "parameters": compiled.model.num_parameters, "dtype": compiled.dtype,
+            "context": compiled.context, "mesh": [program.width, program.height],
+            "blocks": [
+                {"name": block.name, "rect": str(rect), "num_pes": rect.num_pes, "sram_bytes": block.sram_bytes}
+                for block, rect in zip(compiled.blocks, compiled.placement.rects, strict=True)
+            ],
+            "nets": [net.facts() for net in compiled.nets],
+            "num_pes": len(program.core_pe), "num_code_classes": len(program.classes), "num_instructions": len(program.code),
+            "num_routes": len(program.channel_pe), "program_hash": content_hash(program),
+        })  # fmt: skip
+        return
     for block, rect in zip(compiled.blocks, compiled.placement.rects, strict=True):
         click.echo(f"{block.dump()} at {rect}")
     for net in compiled.nets:
         click.echo(net.dump())
     click.echo(report_routes(compiled.nets).dump())
-    program = compiled.program
     click.echo(f"{len(program.core_pe)} PEs in {len(program.classes)} code classes, {len(program.channel_pe)} routes")
 
 
 @click.command()
-def models() -> None:
+@json_option
+@output_option
+def models(as_json: bool, output: Path | None) -> None:
     """List models that can be named."""
     from wse.compiler.load import list_models
 
-    for model in list_models():
-        click.echo(f"{model.name:12} {model.about}" + ("" if model.path else f" (not installed: {model.install})"))
+    found = list_models()
+    if as_json:
+        emit_json([{"name": m.name, "about": m.about, "installed": m.path is not None, "install": m.install} for m in found], output)
+        return
+    lines = (f"{model.name:12} {model.about}" + ("" if model.path else f" (not installed: {model.install})") for model in found)
+    emit("\n".join(lines), output)

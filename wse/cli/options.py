@@ -1,25 +1,27 @@
-"""What the verbs share: options that say which machine and model, and notes to the person at the terminal."""
+"""What the verbs share: options that say which machine and model and how much to say, and where output goes."""
 
 from __future__ import annotations
 
+import functools
+import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
 
 from wse.errors import ConfigError
+from wse.progress import Progress
 
-notes = Console(stderr=True, highlight=False)
+if TYPE_CHECKING:
+    from wse.compiler.compile import Compiled
+    from wse.spec import MachineSpec
 
 
 def machine_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Options that say which machine and how a model is put on it."""
     for option in reversed((
-        click.argument("model"),
-        click.option("--arch", default="wse2", show_default=True, help="machine: a preset or a .toml file"),
-        click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="change a number of the machine"),
+        *_ARCH_OPTIONS,
         click.option("--mesh", metavar="WxH", help="mesh in PEs (default: the smallest that fits)"),
         click.option("--placement", type=click.Path(path_type=Path), help="a placement file, as `wse place` writes it"),
         click.option("--placer", default="snake", show_default=True, help="snake, greedy, spectral, anneal or exact"),
@@ -31,11 +33,50 @@ def machine_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def compile_with(head: str = "greedy", **options: Any) -> Any:
-    """The model of `machine_options`, compiled."""
+_ARCH_OPTIONS = (
+    click.option("--arch", default="wse2", show_default=True, help="machine: a preset or a .toml file"),
+    click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="change a number of the machine"),
+)
+
+
+def arch_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Options that say which machine, for verbs without a model."""
+    for option in reversed(_ARCH_OPTIONS):
+        command = option(command)
+    return command
+
+
+def progress_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """-q and -v, which the verb gets as one `progress`."""
+
+    @click.option("-q", "--quiet", is_flag=True, help="no progress and no remarks")
+    @click.option("-v", "--verbose", is_flag=True, help="say what each stage took, on stderr")
+    @functools.wraps(command)
+    def with_progress(*args: Any, quiet: bool, verbose: bool, **options: Any) -> Any:
+        return command(*args, progress=Progress(quiet, verbose), **options)
+
+    return with_progress
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="print JSON and nothing else")
+
+output_option = click.option("-o", "--output", type=click.Path(path_type=Path), help="write to a file instead of the terminal")
+
+
+def load_machine(arch: str, settings: tuple[str, ...]) -> MachineSpec:
+    """The machine that `arch_options` ask for."""
+    from wse.spec import load_spec, parse_settings
+
+    return load_spec(arch, **parse_settings(settings))
+
+
+def compile_with(progress: Progress, model: str, head: str = "greedy", keep_outputs: bool = False, **options: Any) -> Compiled:
+    """The model compiled as `machine_options` ask."""
     from wse.compiler.compile import compile_model
 
-    return compile_model(**compile_arguments(**options), head=head)
+    arguments = compile_arguments(model, **options)
+    with progress.stage(f"compiling {model}", total=1.0) as stage:
+        return compile_model(**arguments, head=head, keep_outputs=keep_outputs, on_stage=stage.done)
 
 
 def compile_arguments(
@@ -44,24 +85,32 @@ def compile_arguments(
 ) -> dict[str, Any]:  # fmt: skip
     """What `compile_model` and `place_model` take, out of `machine_options`; `how` goes to `PlaceOptions`."""
     from wse.compiler.compile import PlaceOptions
-    from wse.spec import load_spec, parse_settings
 
     options = PlaceOptions(placer, split, placement=placement, **how)
-    spec = load_spec(arch, **parse_settings(settings))
+    spec = load_machine(arch, settings)
     return {"name": model, "spec": spec, "dtype": dtype, "context": context, "mesh": parse_mesh(mesh), "options": options}
 
 
-def parse_mesh(text: str | None) -> tuple[int, int] | None:
+def parse_mesh(text: str | None, option: str = "--mesh") -> tuple[int, int] | None:
+    """`32x16` as (32, 16). Raises `ConfigError` naming the option."""
     if text is None:
         return None
     width, _, height = text.lower().partition("x")
     if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
-        raise ConfigError(f"--mesh wants WxH, for example 32x16, got '{text}'")
+        raise ConfigError(f"{option} wants WxH, for example 32x16, got '{text}'")
     return int(width), int(height)
 
 
-def announce_compiling() -> None:
-    from wse import _jit
+def emit(text: str, output: Path | None = None) -> None:
+    """Print `text`, or write it to a file, whole or not at all."""
+    from wse.files import write_text
 
-    if not _jit.is_warm():
-        notes.print("compiling the engine (once per version, about half a minute) …", style="dim")
+    if output is None:
+        click.echo(text, nl=not text.endswith("\n"))
+    else:
+        write_text(output, text if text.endswith("\n") else text + "\n")
+
+
+def emit_json(facts: Any, output: Path | None = None) -> None:
+    """`emit` facts as JSON."""
+    emit(json.dumps(facts, indent=1), output)

@@ -7,10 +7,12 @@ from typing import Any
 
 import click
 
-from wse.cli.options import compile_arguments, machine_options, notes
+from wse.cli.options import compile_arguments, machine_options, progress_options
+from wse.progress import Progress
 
 
 @click.command()
+@click.argument("model")
 @machine_options
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="of the search")
 @click.option("--time-budget", type=click.FloatRange(0), metavar="SECONDS", help="stop searching after so long, with the best so far")
@@ -18,9 +20,11 @@ from wse.cli.options import compile_arguments, machine_options, notes
 @click.option("--objective", default="both", show_default=True, help="what to make small: both, cycles or hops")
 @click.option("--constraints", type=click.Path(path_type=Path), help="a file of constraints, or a placement with pinned blocks")
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("placement.json"), show_default=True)
+@progress_options
 def place(
-    seed: int, time_budget: float | None, starts: int, objective: str, constraints: Path | None, output: Path, **options: Any
-) -> None:
+    model: str, seed: int, time_budget: float | None, starts: int, objective: str, constraints: Path | None, output: Path,
+    progress: Progress, **options: Any,
+) -> None:  # fmt: skip
     """Place MODEL and write the placement to a file that can be edited and given back with --placement.
 
     Pinned blocks ("pinned": true in a placement file) and other constraints are kept; what cannot be placed is refused with the reason.
@@ -30,15 +34,15 @@ def place(
     from wse.compiler.placers import Search
     from wse.compiler.route import report_routes, route
 
-    with notes.status("placing …") as status:
+    with progress.stage("placing", total=time_budget) as stage:
 
         def on_best(seconds: float, gap: float, cost: Cost) -> None:
-            status.update(f"placing, {seconds:.0f} s: {cost.hops:,.0f} hops, {cost.cycles:,.0f} cycles, {100 * gap:.2f} % above the bound")
+            stage.done(seconds, f"{cost.hops:,.0f} hops, {cost.cycles:,.0f} cycles, {100 * gap:.2f} % above the bound")
 
         search = Search(seed, time_budget, starts, on_best=on_best)
-        placed = place_model(**compile_arguments(**options, search=search, objective=objective, constraints=constraints))
-        status.update("routing …")
-        placement = placed.placement
+        placed = place_model(**compile_arguments(model, **options, search=search, objective=objective, constraints=constraints))
+    placement = placed.placement
+    with progress.stage("routing"):
         nets = route(placement, placed.model.config.dim, placed.spec.num_colors)
     placement.write(output)
     cost, problem = placed.problem.cost(placement), placed.problem

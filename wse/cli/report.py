@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from wse.cli.options import notes
+from wse.cli.options import progress_options
 from wse.errors import ConfigError
+from wse.progress import Progress
 
 
 @click.command()
@@ -20,7 +18,10 @@ from wse.errors import ConfigError
 @click.option("--svg", type=click.Path(path_type=Path), help="write a picture of the mesh (needs wse[plot])")
 @click.option("--terminal", is_flag=True, help="draw the mesh in the terminal")
 @click.option("--metric", default="active", show_default=True, help="what pictures and the terminal show")
-def report(folders: tuple[Path, ...], output: Path | None, png: Path | None, svg: Path | None, terminal: bool, metric: str) -> None:
+@progress_options
+def report(
+    folders: tuple[Path, ...], output: Path | None, png: Path | None, svg: Path | None, terminal: bool, metric: str, progress: Progress
+) -> None:
     """Show a run: as a page, a picture, or in the terminal.
 
     RUN_DIR is a folder that `wse run -o` left; a page can show two runs side by side.
@@ -36,7 +37,11 @@ def report(folders: tuple[Path, ...], output: Path | None, png: Path | None, svg
     chosen = find_metric(metric)
     if len(folders) == 2 and (png or svg or terminal):
         raise ConfigError("pictures and the terminal show one run", help="compare two runs on a page: -o run.html")
-    with _progress() as tick:
+    with progress.stage("report", total=1.0) as stage:
+
+        def tick(step: str, done: float) -> None:
+            stage.done(done, step)
+
         runs = {}
         for name, folder in zip(_names(folders), folders, strict=True):
             tick(f"reading {folder}", 0.0)
@@ -54,7 +59,7 @@ def report(folders: tuple[Path, ...], output: Path | None, png: Path | None, svg
                 save_plot(run, chosen, path)
     for written in (output, png, svg):
         if written is not None:
-            notes.print(f"{written}: {written.stat().st_size / 1e6:.2f} MB", style="dim")
+            progress.note(f"{written}: {written.stat().st_size / 1e6:.2f} MB")
     if terminal:
         from wse.view.terminal import print_mesh
 
@@ -65,16 +70,3 @@ def _names(folders: tuple[Path, ...]) -> list[str]:
     """Short names to show runs under: the folders' own, made different by A and B."""
     names = [folder.resolve().name for folder in folders]
     return names if len(names) == 1 else [f"{letter}: {name}" for letter, name in zip("AB", names, strict=True)]
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str, float], None]]:
-    """A bar with the time left on a terminal, nothing elsewhere."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=notes, transient=True, disable=not notes.is_terminal) as bar:
-        task = bar.add_task("", total=1.0)
-
-        def tick(step: str, done: float) -> None:
-            bar.update(task, description=step, completed=done)
-
-        yield tick

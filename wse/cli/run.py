@@ -2,47 +2,57 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
-import numpy as np
 
-from wse.cli.options import announce_compiling, compile_with, machine_options, notes
-from wse.errors import ConfigError
+from wse.cli.options import compile_with, emit_json, json_option, machine_options, progress_options
+from wse.errors import ConfigError, VerificationError
+from wse.progress import Progress
 
 
 @click.command()
+@click.argument("model")
 @machine_options
 @click.option("-p", "--prompt", default="And the LORD spake unto Moses", show_default=True)
 @click.option("-n", "--n-gen", default=32, show_default=True, type=click.IntRange(1), help="tokens to generate")
 @click.option("-t", "--temperature", default=0.0, type=click.FloatRange(0), help="0 is greedy, on the wafer")
 @click.option("--top-p", default=1.0, type=click.FloatRange(0, 1, min_open=True))
 @click.option("--seed", default=0, type=int, help="of sampling")
-@click.option("--json", "as_json", is_flag=True, help="print the report as JSON and nothing else")
+@click.option("--check/--no-check", default=None, help="compare the tokens with NumPy's (default: for small models)")
+@json_option
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="leave a run folder here, for `wse report`")
 @click.option("--force", is_flag=True, help="replace the run folder that --output names")
+@progress_options
 def run(
-    prompt: str, n_gen: int, temperature: float, top_p: float, seed: int, as_json: bool, output: Path | None, force: bool, **options: Any
-) -> None:
+    model: str, prompt: str, n_gen: int, temperature: float, top_p: float, seed: int, check: bool | None, as_json: bool,
+    output: Path | None, force: bool, progress: Progress, **options: Any,
+) -> None:  # fmt: skip
     """Compile MODEL, decode on the emulated wafer, report.
 
-    MODEL is a name from `wse models`, a folder or a file.
+    MODEL is a name from `wse models`, a folder or a file. With -o the report is written as JSON.
     """
+    import numpy as np
+    from rich.console import Console
+
     from wse.compiler.sampling import sample
     from wse.machine import Machine
-    from wse.report import render, summarize
+    from wse.report import print_report
     from wse.runner import Session
+    from wse.summary import summarize
     from wse.view.folder import check_target, provenance, write_run
     from wse.view.frames import Sampler
     from wse.view.record import config_toml, record
+    from wse.warmup import warm_up
 
     if output is not None:
         check_target(output, force)
-    compiled = compile_with(**options, head="logits" if temperature > 0 else "greedy")
+    compiled = compile_with(progress, model, **options, head="logits" if temperature > 0 else "greedy")
     tokenizer = compiled.model.tokenizer
     if tokenizer is None:
         raise ConfigError(f"model '{compiled.model.name}' has no tokenizer file")
@@ -51,24 +61,25 @@ def run(
         raise ConfigError("the prompt is empty")
     rng = np.random.default_rng(seed)
     choose = (lambda logits: sample(logits, temperature, top_p, rng)) if temperature > 0 else None
-    sampler = Sampler(compiled.program)
-    session = Session(compiled, choose, Machine.run if output is None else sampler.run)
-    announce_compiling()
+    with progress.stage("loading the wafer"):
+        sampler = Sampler(compiled.program)
+        session = Session(compiled, choose, Machine.run if output is None else sampler.run)
+    session.check_room(len(ids), n_gen)
+    warm_up(progress)
     tokens, stream, started = [], tokenizer.decode_stream(), time.perf_counter()
-    if not as_json:
-        click.echo(prompt, nl=False)
-    for token in session.generate(ids, n_gen):
-        tokens.append(token)
-        if not as_json:
-            click.echo(stream.push(token.id), nl=False)
-            sys.stdout.flush()
-        if token.id in tokenizer.eos_ids:
-            break
-    summary = summarize(session, ids, tokens, tokenizer.decode([token.id for token in tokens]))
+    with _streaming(prompt, None if as_json else sys.stdout, n_gen, len(ids), progress) as show:
+        for token in session.generate(ids, n_gen):
+            tokens.append(token)
+            show(stream.push(token.id))
+            if token.id in tokenizer.eos_ids:
+                break
+        show(stream.finish() + "\n\n")
     seconds = time.perf_counter() - started
+    checked = _check(session.compiled, ids, [token.id for token in tokens], check, temperature, progress)
+    summary = summarize(session, ids, tokens, tokenizer.decode([token.id for token in tokens]), checked)
     if output is not None:
         chosen = {"prompt": prompt, "n_gen": n_gen, "temperature": temperature, "top_p": top_p, "seed": seed}
-        used = {"model": options["model"], "mesh": list(summary["mesh"]), "context": compiled.context, "dtype": compiled.dtype}
+        used = {"model": model, "mesh": list(summary["mesh"]), "context": compiled.context, "dtype": compiled.dtype}
         config = config_toml({**used, "head": compiled.head, **chosen}, compiled.spec)
         placement = compiled.placement
         seen = record(
@@ -77,10 +88,54 @@ def run(
         )  # fmt: skip
         write_run(seen, output, force)
     if as_json:
-        click.echo(json.dumps(summary, indent=1))
-        return
-    click.echo(stream.finish() + "\n")
-    click.echo(render(summary))
+        emit_json(summary, None)
+    if not as_json:
+        print_report(summary, Console(highlight=False))
+        progress.note(f"emulated {summary['cycles_total'] / seconds:,.0f} cycles/s, {len(tokens) / seconds:.1f} tokens/s on this host")
     if output is not None:
-        notes.print(f"run folder: {output} (see it: wse report {output} -o run.html)", style="dim")
-    notes.print(f"emulated {summary['cycles_total'] / seconds:,.0f} cycles/s, {len(tokens) / seconds:.1f} tokens/s", style="dim")
+        progress.note(f"run folder: {output} (see it: wse report {output} -o run.html)")
+    if checked.status == "differs":
+        raise VerificationError(f"the tokens differ {checked.detail}", help="wse verify finds the first op that differs")
+
+
+@contextmanager
+def _streaming(prompt: str, out: TextIO | None, n_gen: int, num_prompt: int, progress: Progress) -> Iterator[Callable[[str], None]]:
+    """Show text as it comes: on a terminal above a bar of what is left, elsewhere as a plain stream (`out` None: only the bar)."""
+    text, count, live = prompt, 0, False
+
+    def push(piece: str) -> None:
+        nonlocal text, count
+        text, count = text + piece, count + 1
+        stage.done(min(count, n_gen))
+        show(piece)
+
+    def show(piece: str) -> None:
+        if live:
+            progress.show_above(text)
+        elif out is not None:
+            out.write(piece)
+            out.flush()
+
+    try:
+        with progress.stage(f"prompt of {num_prompt} tokens, then {n_gen} more", total=n_gen) as stage:
+            live = out is not None and out.isatty() and progress.has_bars
+            show(prompt)
+            yield push
+    finally:
+        if live and out is not None:  # the view above the bar is gone with it
+            out.write(text)
+            out.flush()
+
+
+def _check(compiled: Any, prompt: list[int], tokens: list[int], wanted: bool | None, temperature: float, progress: Progress) -> Any:
+    """The reference's verdict on the tokens, or why there is none."""
+    from wse.crosscheck import CHECKED_PARAMETERS, TokenCheck, check_tokens
+
+    if temperature > 0:
+        return TokenCheck("skipped", "sampled tokens hang on the last bit of a logit; wse verify compares op by op")
+    if wanted is None and compiled.model.num_parameters > CHECKED_PARAMETERS:
+        return TokenCheck("skipped", f"more than {CHECKED_PARAMETERS / 1e6:.0f} M parameters; --check compares")
+    if wanted is False:
+        return TokenCheck("skipped", "asked for with --no-check")
+    with progress.stage("checking against NumPy", total=len(prompt) + len(tokens) - 1) as stage:
+        return check_tokens(compiled, prompt, tokens, stage.done)

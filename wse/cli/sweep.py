@@ -8,8 +8,9 @@ from pathlib import Path
 
 import click
 
-from wse.cli.options import announce_compiling, notes, parse_mesh
+from wse.cli.options import parse_mesh, progress_options
 from wse.errors import ConfigError
+from wse.progress import Progress
 
 CHOICES = {"split": ("layer", "half"), "objective": ("both", "cycles", "hops"), "dtype": ("f16", "f32")}
 
@@ -31,19 +32,20 @@ CHOICES = {"split": ("layer", "half"), "objective": ("both", "cycles", "hops"), 
 @click.option("--scheduler", metavar="ADDRESS", help="a Dask scheduler to use instead of a local cluster")
 @click.option("--dry-run", is_flag=True, help="say how many points there are, and how many the table lacks")
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("sweep.csv"), show_default=True, help=".csv or .parquet")
+@progress_options
 def sweep(
     models: tuple[str, ...], arch: str, settings: tuple[str, ...], mesh: str, placer: str, seed: str, split: str, objective: str,
     dtype: str, context: str, prompt: str, n_gen: int, workers: int, scheduler: str | None, dry_run: bool, output: Path,
+    progress: Progress,
 ) -> None:  # fmt: skip
     """Place and run every combination of the settings; results land one by one in a table.
 
     Lists are separated by commas; numbers may be ranges: 8,16,32 or 1-4 or 16-128*2. The same command again runs what is missing.
     """
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     from wse import sweep as sweeping
     from wse.compiler.placers import PLACERS
     from wse.ranges import parse_ranges
+    from wse.warmup import warm_up
 
     meshes = [text.strip() for text in mesh.split(",")]
     for text in meshes:
@@ -57,22 +59,20 @@ def sweep(
     rows = output.with_suffix(".csv")
     table = sweeping.Table(rows)
     missing = sum(sweeping.key_of(point) not in table.done for point in points)
-    notes.print(f"{len(points)} points, {missing} of them to be run -> {rows}", style="dim")
+    progress.note(f"{len(points)} points, {missing} of them to be run -> {rows}")
     if dry_run:
         return
-    if n_gen:
-        announce_compiling()
+    if n_gen and missing:
+        warm_up(progress)
     failed: list[tuple[sweeping.Point, Exception]] = []
     seen: Counter[str] = Counter()
-    columns = (TextColumn("{task.description}"), BarColumn(24), MofNCompleteColumn(), TextColumn("left"), TimeRemainingColumn())
-    with Progress(*columns, console=notes, transient=True, disable=not notes.is_terminal) as bar:
-        task = bar.add_task("sweeping", total=missing)
+    with progress.stage("sweeping", total=missing) as stage:
         for point, outcome in sweeping.sweep(points, table, scheduler=scheduler, workers=workers):
-            bar.advance(task)
             if isinstance(outcome, Exception):
                 failed.append((point, outcome))
             else:
                 seen[outcome.status] += 1
+            stage.done(len(failed) + seen.total(), f"{len(failed) + seen.total()} of {missing}")
     table.close()
     if output.suffix == ".parquet":
         sweeping.write_parquet(rows, output)

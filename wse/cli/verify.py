@@ -2,47 +2,65 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
 
-from wse.cli.options import announce_compiling, compile_with, machine_options
-from wse.errors import VerificationError
+from wse.cli.options import compile_with, emit, emit_json, json_option, machine_options, output_option, progress_options
+from wse.errors import ConfigError
+from wse.progress import Progress
 
 
 @click.command()
+@click.argument("model")
 @machine_options
 @click.option("-p", "--prompt", default="And the LORD spake unto Moses", show_default=True)
 @click.option("-n", "--n-gen", default=16, show_default=True, type=click.IntRange(1), help="tokens to generate and compare")
-def verify(prompt: str, n_gen: int, **options: Any) -> None:
-    """Compare every op's output on the wafer with a NumPy reference, token by token."""
-    from wse.compiler.check import TOLERANCE, check_ops, new_reference
-    from wse.runner import Session
+@json_option
+@output_option
+@progress_options
+def verify(
+    model: str, prompt: str, n_gen: int, as_json: bool, output: Path | None, progress: Progress, **options: Any
+) -> None:  # fmt: skip
+    """Compare every op's output on the wafer with a NumPy reference, token by token.
 
-    compiled = compile_with(**options)
-    reference, session = new_reference(compiled), Session(compiled)
-    feed, worst, compared = compiled.model.tokenizer.encode(prompt), 0.0, 0
-    announce_compiling()
-    position = 0
-    while position < len(feed) and position < len(feed) + n_gen:
-        token = session.step([feed[position]])
-        expected = reference.step(feed[position])
-        for check in check_ops(compiled, session.machine, expected):
-            if not check.error <= TOLERANCE:
-                x, y = check.pe
-                raise VerificationError(
-                    f"{check.op} differs at token {position}: relative error {check.error:.2e} > {TOLERANCE}",
-                    notes=[
-                        f"worst: element {check.element} on PE ({x},{y}), {check.wafer!r} on the wafer, {check.reference!r} expected"
-                    ],
-                )
-            worst, compared = max(worst, check.error), compared + 1
-        if token.id != int(expected["argmax"]):
-            raise VerificationError(
-                f"argmax differs at token {position}: {token.id} on the wafer, {int(expected['argmax'])} expected"
-            )
-        position += 1
-        if position == len(feed) and n_gen > 0:
-            feed.append(token.id)
-            n_gen -= 1
-    click.echo(f"ok: {position} tokens equal, {compared} op outputs within {TOLERANCE}, largest relative error {worst:.2e}")
+    Buffers that a layer reuses within a token are copied for this where SRAM allows. Exits with 5 at the first op that differs.
+    """
+    from wse.compiler.check import TOLERANCE
+    from wse.crosscheck import TOP_K, verify
+    from wse.runner import Session
+    from wse.warmup import warm_up
+
+    compiled = compile_with(progress, model, **options, keep_outputs=True)
+    if compiled.model.tokenizer is None:
+        raise ConfigError(f"model '{compiled.model.name}' has no tokenizer file")
+    ids = compiled.model.tokenizer.encode(prompt)
+    if not ids:
+        raise ConfigError("the prompt is empty")
+    with progress.stage("loading the wafer"):
+        session = Session(compiled)
+    session.check_room(len(ids), n_gen)
+    warm_up(progress)
+    with progress.stage("verifying", total=len(ids) + n_gen - 1) as stage:
+        result = verify(session, ids, n_gen, stage.done)
+    worst = max(result.worst.values(), key=lambda check: check.error)
+    if as_json:
+        emit_json({
+            "schema": 1, "model": compiled.model.name, "tokens": result.num_tokens, "outputs_compared": result.num_outputs,
+            "tolerance": TOLERANCE, "ops_not_compared": list(result.not_compared),
+            "top_k": TOP_K, "top_k_agreement_frac": result.top_k_agreement_frac,
+            "ops": {
+                op: {"max_relative_error": c.error, "wafer": c.wafer, "reference": c.reference, "element": c.element, "pe": list(c.pe)}
+                for op, c in result.worst.items()
+            },
+        }, output)  # fmt: skip
+        return
+    lines = [
+        f"ok: {result.num_tokens} tokens equal, {result.num_outputs:,} outputs of {len(result.worst)} ops within {TOLERANCE:.0e}",
+        f"largest relative error {worst.error:.2e}: {worst.op}, element {worst.element} on PE ({worst.pe[0]},{worst.pe[1]})",
+        f"top-{TOP_K} logits agree to {result.top_k_agreement_frac:.1%}",
+    ]
+    if result.not_compared:
+        lines.append(f"not compared, for want of SRAM for a copy: {', '.join(result.not_compared)}")
+    emit("\n".join(lines), output)

@@ -81,7 +81,8 @@ def load_state(program: Program) -> State:
     clock[Clock.CAN_FAULT] = _can_fault(program, plan)
     clock[Clock.BANKS], clock[Clock.REACTIVE] = spec.bank_conflicts, program.reactive
     part_entity, part_start = find_parts(program, fifo, chan, first_core)
-    if clock[Clock.CAN_FAULT] or clock[Clock.REACTIVE] or len(sink):
+    rewrites = (program.code[:, Col.OP] == Op.REROUTE).any()  # ties a core to a route it has no other part in
+    if clock[Clock.CAN_FAULT] or clock[Clock.REACTIVE] or rewrites or len(sink):
         part_start = part_start[[0, -1]]
     wheel = np.full((2, WHEEL_SLOTS), -1, np.int64)
     _schedule_all_cores(event, wheel, clock, first_core, num_cores)
@@ -296,8 +297,8 @@ def _load_fabric(program: Program) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         for c in out[~inside]:
             exit_to[c, port] = -1 - _sink_index(program, int(pe[c]), int(color[c]), port)
         there = np.searchsorted(pe * spec.num_colors + color, (y * program.width + x)[inside] * spec.num_colors + color[out[inside]])
-        for i in np.flatnonzero(rx[there] != OPPOSITE[port]):
-            there[i] = fifo_of[int(there[i]), OPPOSITE[port]]
+        for at in np.flatnonzero(rx[there] != OPPOSITE[port]):
+            there[at] = fifo_of[int(there[at]), OPPOSITE[port]]
         exit_to[out[inside], port] = there
         fifo[there, Fifo.PRODUCER] = out[inside]
     queues = np.arange(num_router_fifos, len(fifo))

@@ -1,0 +1,60 @@
+"""The tables of README.md, made from the code: `python tests/readme.py` writes them, a test fails when they are stale."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from wse import errors
+from wse.bench import decode
+from wse.bench.output import DECODE_COLUMNS, Columns, table
+from wse.cli import COMMANDS
+from wse.compiler.compile import compile_model
+from wse.spec import PRESETS, load_spec
+
+README = Path(__file__).parent.parent / "README.md"
+
+
+def fill(text: str) -> str:
+    """`text` with the content of every `<!-- table NAME -->` … `<!-- end -->` made anew."""
+    return re.sub(
+        r"(<!-- table (\w+) -->\n).*?(<!-- end -->)", lambda match: f"{match[1]}{TABLES[match[2]]()}{match[3]}", text, flags=re.DOTALL
+    )
+
+
+def _verbs() -> str:
+    columns: Columns = (("verb", lambda r: r["verb"]), ("what it does", lambda r: r["help"]))
+    rows = []
+    for command in COMMANDS:
+        for sub in getattr(command, "commands", {}).values() or [None]:
+            name = f"{command.name} {sub.name}" if sub else command.name
+            rows.append({"verb": f"`wse {name}`", "help": (sub or command).help.split("\n\n")[0].replace("\n", " ")})
+    return table(columns, rows)
+
+
+def _presets() -> str:
+    names = ("width", "height", "sram_bytes", "clock_hz", "hop_cycles", "ramp_in_cycles", "ramp_out_cycles", "fma_lanes")
+    columns: Columns = (("preset", lambda r: f"`{r['name']}`"), *((n, lambda r, n=n: f"{r[n]:,.0f}") for n in names))
+    return table(columns, [load_spec(name).model_dump() for name in PRESETS])
+
+
+def _exit_codes() -> str:
+    columns: Columns = (("code", lambda r: r["code"]), ("error", lambda r: r["kind"]), ("meaning", lambda r: r["meaning"]))
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.WseError)]
+    rows = [{"code": "0", "kind": "", "meaning": "done"}]
+    for kind in sorted(kinds[1:], key=lambda kind: kind.exit_code):
+        rows.append({"code": str(kind.exit_code), "kind": f"`{kind.kind}`", "meaning": kind.__doc__.splitlines()[0]})
+    return table(columns, [*rows, {"code": str(errors.EXIT_BUG), "kind": "`bug`", "meaning": "A bug of ours, with a traceback."}])
+
+
+def _bench() -> str:
+    compiled = compile_model("kjv", load_spec("wse2"))
+    tests = decode.plan([16], [16], [0, 128])
+    exact = [column for column in DECODE_COLUMNS if "tok/s" not in column[0] or "clock" in column[0]]
+    return table(exact, [decode.measure(compiled, test, "snake", 1, False, lambda runs: None) for test in tests])
+
+
+TABLES = {"verbs": _verbs, "presets": _presets, "exit_codes": _exit_codes, "bench": _bench}
+
+if __name__ == "__main__":
+    README.write_text(fill(README.read_text()))

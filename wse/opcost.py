@@ -1,0 +1,60 @@
+"""Cost by op: the counters of code rows, summed over the ops that the rows were written for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from wse.compiler.lower import TAKE_IN
+from wse.isa import Col, Op
+from wse.program import CodeClass, Program
+
+COLLECTIVES = ("reduce", "broadcast")
+
+
+def cost_by_op(program: Program, row_busy: np.ndarray, row_elapsed: np.ndarray, num_tokens: int) -> list[dict[str, Any]]:
+    """One record per op, in the order of the code: busy and elapsed PE-cycles, the part of the latter in collectives, shares.
+
+    `row_busy`, `row_elapsed`: int64 (num_instructions,), summed over all PEs, of `num_tokens` tokens. Parts of an op (`op/part`)
+    count for the op. `elapsed_cycles_per_token` is the mean over the PEs that run the op: about what the op adds to a
+    block's time. Shares leave out the op in which a block waits for its turn.
+    """
+    ops = [name.partition("/")[0] for name in program.op_names]
+    names = list(dict.fromkeys(ops[tag] for tag in program.row_ops))
+    op_of = np.array([names.index(op) if op in names else -1 for op in ops])[program.row_ops]
+    inside = np.array([name.rpartition("/")[2] in COLLECTIVES for name in program.op_names])[program.row_ops]
+    busy, elapsed, collective = (
+        np.bincount(op_of, weights, len(names)).astype(np.int64) for weights in (row_busy, row_elapsed, row_elapsed * inside)
+    )
+    pes = _pes_by_op(program, op_of, len(names))
+    working = [i for i, name in enumerate(names) if name != TAKE_IN]
+    total = max(1, int(elapsed[working].sum()))
+    return [
+        {
+            "op": names[i],
+            "busy_pe_cycles": int(busy[i]),
+            "elapsed_pe_cycles": int(elapsed[i]),
+            "collective_pe_cycles": int(collective[i]),
+            "elapsed_cycles_per_token": float(elapsed[i] / max(1, pes[i] * num_tokens)),
+            "elapsed_frac": float(elapsed[i] / total) if i in working else None,
+        }
+        for i in range(len(names))
+        if elapsed[i] or busy[i]
+    ]
+
+
+def _pes_by_op(program: Program, op_of: np.ndarray, num_ops: int) -> np.ndarray:
+    """PEs whose code has a row of each op."""
+    members = np.bincount(program.core_class, minlength=len(program.classes))
+    pes = np.zeros(num_ops, np.int64)
+    for cls, num in zip(program.classes, members, strict=True):
+        pes[np.unique(op_of[class_rows(program, cls)])] += num
+    return pes
+
+
+def class_rows(program: Program, cls: CodeClass) -> np.ndarray:
+    """Rows of `Program.code` that PEs of a class can run, without the ends of tasks."""
+    ends = np.flatnonzero(program.code[:, Col.OP] == Op.END)
+    entries = [entry for entry in cls.task_entry if entry >= 0]
+    return np.concatenate([np.arange(entry, ends[np.searchsorted(ends, entry)]) for entry in entries] or [np.zeros(0, np.int64)])
