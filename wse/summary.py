@@ -21,9 +21,8 @@ from wse.isa import TYPE_BYTES, OpClass, Port, Stall, Switch
 from wse.machine import Counters
 from wse.opcost import cost_by_op
 from wse.program import Program, Rect
+from wse.provenance import SCHEMA
 from wse.runner import Session, Token
-
-SCHEMA = 2
 
 NOT_MODELLED = ("clock, power and thermal limits", "defects", "host link latency")
 

@@ -13,6 +13,7 @@ from wse.errors import ConfigError
 from wse.isa import PORT_STEP, TYPE_BYTES, Port
 from wse.machine import Machine
 from wse.program import Program, Rect
+from wse.provenance import SCHEMA
 from wse.spec import MachineSpec
 from wse.view.frames import Frames, Sampler
 from wse.view.tables import BUSY, GRID, PE_COUNTS, STALL, Table, Tiling, grids, hops, inside, link_table, pe_table, rectangles
@@ -20,7 +21,6 @@ from wse.view.tables import BUSY, GRID, PE_COUNTS, STALL, Table, Tiling, grids, 
 if TYPE_CHECKING:
     from wse.compiler.route import Net
 
-SCHEMA = 1
 """Of every file of a run folder; raised when one of them changes."""
 
 
