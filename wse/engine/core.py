@@ -1,6 +1,6 @@
 """One core in one cycle: the main thread's instructions and the threads' beats.
 
-`step_core` is called only in cycles in which something can change; `account` fills in what the
+`step_threads` is called only in cycles in which something can change; `account` fills in what the
 cycles between were spent on. An operation that meets nobody (memory and registers only, no other
 thread) runs in bulk: its end is computed when it starts, its arithmetic is done when it ends.
 """
@@ -15,36 +15,15 @@ from wse.engine.alu import wrap_i32
 from wse.engine.beat import beat
 from wse.engine.issue import issue
 from wse.engine.state import NEVER, Clock, Core, Fifo, Phase, Plan, Rate, Thread, Waits
-from wse.engine.stream import is_stream, run_stream
+from wse.engine.stream import is_stream
 from wse.engine.switch import reroute
 from wse.engine.tasks import awaits_data, consume_for_task, listen, runnable_tasks, take_controls
-from wse.engine.wheel import note_fault, schedule
+from wse.engine.wheel import note_fault
 from wse.isa import Col, Done, Fault, Kind, Op, Operand, Type
 
 
 @inline
-def step_core(
-    clock, rate, code, plan, row_cycles, task_entry, queue_of, fifo, ring, chan, rival, switch, binding, sram_fifo, core, thread,
-    event, wheel, todo, journal, source, sink, out_value, out_cycle, sram, sram_f32, sram_u16, regs, regs_f32, first_core, k, cycle,
-):  # fmt: skip
-    """Everything core k does in `cycle`, and when to look at it next."""
-    look = NEVER
-    if core[k, Core.STREAM] < 0:
-        look = _step_threads(
-            clock, rate, code, plan, row_cycles, task_entry, queue_of, fifo, ring, chan, switch, binding, sram_fifo, core, thread,
-            event, wheel, todo, sram, sram_f32, sram_u16, regs, regs_f32, k, cycle,
-        )  # fmt: skip
-    if core[k, Core.STREAM] >= 0:
-        look = run_stream(
-            clock, rate, code, plan, row_cycles, fifo, ring, chan, rival, switch, core, thread, event, wheel, todo, journal,
-            source, sink, out_value, out_cycle, sram, sram_f32, sram_u16, regs, regs_f32, k, core[k, Core.STREAM], cycle,
-        )  # fmt: skip
-    if look < NEVER:
-        schedule(event, wheel, clock, first_core + k, look)
-
-
-@leaf
-def _step_threads(
+def step_threads(
     clock, rate, code, plan, row_cycles, task_entry, queue_of, fifo, ring, chan, switch, binding, sram_fifo, core, thread,
     event, wheel, todo, sram, sram_f32, sram_u16, regs, regs_f32, k, cycle,
 ):  # fmt: skip

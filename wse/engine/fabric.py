@@ -158,7 +158,7 @@ def _quiet_until(clock, plan, fifo, ring, chan, rival, core, thread, source, c, 
     return quiet
 
 
-@leaf
+@inline
 def look_ahead(clock, plan, fifo, chan, core, thread, sink, limit, cycle):
     """Work out how long the run will last at least while outputs are awaited: until the last of them can have arrived."""
     sure = cycle

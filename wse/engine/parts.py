@@ -13,6 +13,8 @@ from wse.engine.state import Clock, Core, Event, Fifo
 from wse.engine.wheel import schedule
 from wse.program import Program
 
+MOST_PARTS = 1024
+
 
 def find_parts(program: Program, fifo: np.ndarray, chan: np.ndarray, first_core: int) -> tuple[np.ndarray, np.ndarray]:
     """(entities sorted by part, index of each part's first, ending with their number)."""
@@ -20,6 +22,9 @@ def find_parts(program: Program, fifo: np.ndarray, chan: np.ndarray, first_core:
     parent = np.arange(num_entities)
     _join(parent, fifo, chan)
     labels, part = np.unique(parent, return_inverse=True)
+    if len(labels) > MOST_PARTS:  # parts are independent, so several together are too
+        part = part * MOST_PARTS // len(labels)
+        labels = labels[:MOST_PARTS]
     starts = np.searchsorted(np.sort(part), np.arange(len(labels) + 1))
     return np.argsort(part, kind="stable"), starts.astype(np.int64)
 
@@ -61,11 +66,10 @@ def load_part(event, wheel, clock, core, part_entity, first, last):
 
 @leaf
 def unload_part(event, wheel, clock, part_entity, first, last):
-    """Empty the wheel again; what is pending stays noted in `event`. Returns how much that is."""
+    """Empty the wheel again; what is pending stays noted in `event`."""
     if clock[Clock.PENDING] > 0:
         for i in range(first, last):
             e = part_entity[i]
             when = event[e, Event.WHEN]
             if when >= 0:
                 wheel[1 if e >= clock[Clock.FIRST_CORE] else 0, when % wheel.shape[1]] = -1
-    return clock[Clock.PENDING]

@@ -2,17 +2,21 @@
 
 Only cycles in which something can happen are looked at, and in them only the cores, routers and
 host links that can act. Within a cycle the order of visits does not matter: room is judged by the state at the end of the cycle
-before, and what is sent arrives later.
+before, and what is sent arrives later. The loop is one kernel without helpers between it and what acts: every level of
+calls below a kernel is compiled once more.
 """
 
 from __future__ import annotations
 
-from wse._jit import kernel, leaf
+import numpy as np
+
+from wse._jit import kernel
 from wse.engine.account import account, attribute
-from wse.engine.core import step_core
+from wse.engine.core import step_threads
 from wse.engine.fabric import arbitrate, drain, look_ahead, note_contender, send_now, stream_in, take_back
 from wse.engine.parts import load_part, unload_part
 from wse.engine.state import NEVER, WHEEL_SLOTS, Chan, Clock, Core, State
+from wse.engine.stream import run_stream
 from wse.engine.switch import turn
 from wse.engine.wheel import add_todo, collect, ready_cycle, schedule
 from wse.isa import Fault, Status
@@ -20,79 +24,61 @@ from wse.isa import Fault, Status
 ENOUGH = 8  # cycles that it pays to look ahead for
 
 
-@kernel
-def run(state: State, limit: int) -> int:
-    """Execute cycles from NOW on until the run is over or cycle `limit` is reached; returns a Status.
+def run(state: State, limit: int) -> Status:
+    """Execute cycles from NOW on until the run is over or cycle `limit` is reached.
 
     RUNNING means that a sink's buffer is nearly full: enlarge it and call again.
     """
-    clock, plan, chan, event, wheel = state.clock, state.plan, state.chan, state.event, state.wheel
-    awaited = clock[Clock.AWAITING] > 0 or clock[Clock.STOP_AT] < NEVER
+    clock, chan = state.clock, state.chan
+    now = int(clock[Clock.NOW])
+    awaited = bool(clock[Clock.AWAITING] > 0 or clock[Clock.STOP_AT] < NEVER)
     # With nothing awaited the run lasts at least as long as any program, so whatever a program does, it does within the run.
     clock[Clock.TO_END] = not awaited
     clock[Clock.AHEAD] = -1 if awaited else limit - 1
     clock[Clock.SURE] = -1
-    for c in range(len(chan)):  # the host may have fed what nobody could foresee
-        chan[c, Chan.QUIET] = 0 if chan[c, Chan.NUM_RIVALS] else NEVER
+    # the host may have fed what nobody could foresee
+    chan[:, Chan.QUIET] = np.where(chan[:, Chan.NUM_RIVALS] == 0, NEVER, 0)
     if len(state.part_start) > 2:
-        status, cycle = _run_parts(state, limit)
+        status, cycle = _run_parts(state, now, limit)
     else:
-        status, cycle = _advance(state, clock[Clock.NOW], limit, not awaited and not clock[Clock.REACTIVE])
-    clock[Clock.NOW] = cycle
-    clock[Clock.STATUS] = status
+        status, cycle = advance(state, 0, 0, now, limit, not awaited and not clock[Clock.REACTIVE])
     if status != Status.RUNNING:
-        take_back(state.fifo, state.ring, chan, event, wheel, clock, state.journal, state.sink, cycle)
-        for k in range(len(state.core)):
-            accounted = state.core[k, Core.ACCOUNTED]
-            if status == Status.DEADLOCK and accounted > cycle:  # looked at again after the last time anything was done
-                attribute(
-                    state.code, state.fifo, state.ring, plan, state.sram_fifo, state.core, state.thread, k, cycle, accounted, -1
-                )
-                state.core[k, Core.ACCOUNTED] = cycle
-            account(
-                clock, state.code, plan, state.row_cycles, state.fifo, state.ring, state.sram_fifo, state.core, state.thread,
-                state.sram, state.sram_f32, state.sram_u16, state.regs, state.regs_f32, k, cycle,
-            )  # fmt: skip
+        settle(state, status == Status.DEADLOCK, cycle)
     if status == Status.DEADLOCK and clock[Clock.REACTIVE] and not awaited and clock[Clock.ALIVE] == 0:
         status = Status.DONE  # a reactive program is over when nothing can move
-        clock[Clock.STATUS] = status
-    return status
+    clock[Clock.NOW], clock[Clock.STATUS] = cycle, status
+    return Status(status)
 
 
-@leaf
-def _run_parts(state, limit):
-    """`_advance` for parts that share nothing: one after another. Returns (status, cycle)."""
-    clock, event, wheel, core = state.clock, state.event, state.wheel, state.core
-    part_entity, part_start = state.part_entity, state.part_start
-    wheel[:] = -1
-    num_parts = len(part_start) - 1
-    overall, end = Status.DONE, clock[Clock.NOW]
-    for p in range(num_parts):
-        load_part(event, wheel, clock, core, part_entity, part_start[p], part_start[p + 1])
-        status, cycle = _advance(state, clock[Clock.NOW], limit, True)
-        take_back(state.fifo, state.ring, state.chan, event, wheel, clock, state.journal, state.sink, cycle)
-        unload_part(event, wheel, clock, part_entity, part_start[p], part_start[p + 1])
+def _run_parts(state: State, now: int, limit: int) -> tuple[int, int]:
+    """`advance` for parts that share nothing, one after another. Returns (status, cycle in which the run ends)."""
+    clock = state.clock
+    state.wheel[:] = -1
+    parts = list(zip(state.part_start[:-1].tolist(), state.part_start[1:].tolist(), strict=True))
+    overall, end = int(Status.DONE), now
+    for first, last in parts:
+        status, cycle = advance(state, first, last, now, limit, True)
         end = max(end, cycle)
         if overall == Status.DONE or status == Status.LIMIT:
             overall = status
     # the others go on until the run ends, or, if it ends because nothing can move, until nothing can move in them either
     upto = limit if overall == Status.DEADLOCK else end
-    for p in range(num_parts):
-        load_part(event, wheel, clock, core, part_entity, part_start[p], part_start[p + 1])
-        if clock[Clock.PENDING] > 0:
-            _, cycle = _advance(state, clock[Clock.NOW], upto, False)
-            take_back(state.fifo, state.ring, state.chan, event, wheel, clock, state.journal, state.sink, cycle)
-            unload_part(event, wheel, clock, part_entity, part_start[p], part_start[p + 1])
+    for first, last in parts:
+        advance(state, first, last, now, upto, False)
     if overall == Status.DEADLOCK:
-        end = max(clock[Clock.NOW], clock[Clock.LAST_ACTIVE] + 1)
+        end = max(now, int(clock[Clock.LAST_ACTIVE]) + 1)
         if end >= limit:
             return Status.LIMIT, limit
     return overall, end
 
 
-@leaf
-def _advance(state, cycle, limit, to_end):
-    """Execute cycles from `cycle` on. Returns (status, cycle in which it stopped); `to_end`: stop when all programs have ended."""
+@kernel
+def advance(state: State, first: int, last: int, cycle: int, limit: int, to_end: bool) -> tuple[int, int]:
+    """Execute cycles from `cycle` on; `to_end`: stop when all programs have ended. Returns (status, cycle in which it stopped).
+
+    With `first` < `last` only the part that these entries of `part_entity` name: its events are put on the empty wheel, and taken off
+    again.
+    """
     clock, rate, code, plan, row_cycles = state.clock, state.rate, state.code, state.plan, state.row_cycles
     task_entry, queue_of = state.task_entry, state.queue_of
     fifo, ring, chan, rival, core, thread = state.fifo, state.ring, state.chan, state.rival, state.core, state.thread
@@ -104,6 +90,8 @@ def _advance(state, cycle, limit, to_end):
     sram, sram_f32, sram_u16 = state.sram, state.sram_f32, state.sram_u16
     regs, regs_f32 = state.regs, state.regs_f32
     num_channels, first_core = chan.shape[0], clock[Clock.FIRST_CORE]
+    if first < last:
+        load_part(event, wheel, clock, core, state.part_entity, first, last)
     status = Status.RUNNING
     while status == Status.RUNNING:
         if cycle >= clock[Clock.STOP_AT]:
@@ -129,11 +117,21 @@ def _advance(state, cycle, limit, to_end):
             if not clock[Clock.TO_END] and clock[Clock.SURE] < cycle + ENOUGH:
                 look_ahead(clock, plan, fifo, chan, core, thread, sink, limit, cycle)
             for i in range(collect(event, wheel, clock, work, 1, cycle)):
-                step_core(
-                    clock, rate, code, plan, row_cycles, task_entry, queue_of, fifo, ring, chan, rival, switch, binding, sram_fifo,
-                    core, thread, event, wheel, todo, journal, source, sink, out_value, out_cycle, sram, sram_f32, sram_u16, regs, regs_f32,
-                    first_core, work[i] - first_core, cycle,
-                )  # fmt: skip
+                k = work[i] - first_core
+                look = NEVER
+                if core[k, Core.STREAM] < 0:
+                    look = step_threads(
+                        clock, rate, code, plan, row_cycles, task_entry, queue_of, fifo, ring, chan, switch, binding, sram_fifo,
+                        core, thread, event, wheel, todo, sram, sram_f32, sram_u16, regs, regs_f32, k, cycle,
+                    )  # fmt: skip
+                if core[k, Core.STREAM] >= 0:
+                    look = run_stream(
+                        clock, rate, code, plan, row_cycles, fifo, ring, chan, rival, switch, core, thread, event, wheel, todo,
+                        journal, source, sink, out_value, out_cycle, sram, sram_f32, sram_u16, regs, regs_f32,
+                        k, core[k, Core.STREAM], cycle,
+                    )  # fmt: skip
+                if look < NEVER:
+                    schedule(event, wheel, clock, work[i], look)
                 if todo[0]:
                     drain(
                         clock, rate, plan, fifo, ring, chan, rival, switch, core, thread, event, wheel, todo, journal,
@@ -177,7 +175,27 @@ def _advance(state, cycle, limit, to_end):
         cycle += 1
         if clock[Clock.FAULT] != Fault.NONE:
             status = Status.FAULT
+    if status != Status.RUNNING:
+        take_back(fifo, ring, chan, event, wheel, clock, journal, sink, cycle)
+    if first < last:
+        unload_part(event, wheel, clock, state.part_entity, first, last)
     return status, cycle
+
+
+@kernel
+def settle(state: State, silent: bool, cycle: int) -> None:
+    """Bring all cores' counters and memory up to `cycle`, in which a run ended; `silent`: because nothing could move."""
+    for k in range(len(state.core)):
+        accounted = state.core[k, Core.ACCOUNTED]
+        if silent and accounted > cycle:  # looked at again after the last time anything was done
+            attribute(
+                state.code, state.fifo, state.ring, state.plan, state.sram_fifo, state.core, state.thread, k, cycle, accounted, -1
+            )
+            state.core[k, Core.ACCOUNTED] = cycle
+        account(
+            state.clock, state.code, state.plan, state.row_cycles, state.fifo, state.ring, state.sram_fifo, state.core, state.thread,
+            state.sram, state.sram_f32, state.sram_u16, state.regs, state.regs_f32, k, cycle,
+        )  # fmt: skip
 
 
 @kernel

@@ -7,7 +7,7 @@ cycle comes.
 
 from __future__ import annotations
 
-from wse._jit import bits_to_f32, f32_to_bits, leaf
+from wse._jit import bits_to_f32, f32_to_bits, inline, leaf
 from wse.engine.account import count_busy, count_elements
 from wse.engine.alu import alu_f32, load_bits, store_bits
 from wse.engine.elements import run_elements
@@ -27,7 +27,7 @@ def is_stream(plan, core, thread, k, th):
     return th == core[k, Core.THREAD] or not (core[k, Core.RUNNING] or core[k, Core.ACTIVE])
 
 
-@leaf
+@inline
 def run_stream(
     clock, rate, code, plan, row_cycles, fifo, ring, chan, rival, switch, core, thread, event, wheel, todo,
     journal, source, sink, out_value, out_cycle, sram, sram_f32, sram_u16, regs, regs_f32, k, th, cycle,
