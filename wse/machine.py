@@ -48,11 +48,12 @@ class Counters:
 class Machine:
     """A wafer loaded with `program`: every run starts where the last one stopped.
 
-    Raises `ProgramError` when the program breaks a rule that can be checked before it runs.
+    Raises `ProgramError` when the program breaks a rule that can be checked before it runs, or when it can be proved to hang (unless
+    `refuse_hangs` is off).
     """
 
-    def __init__(self, program: Program):
-        verify(program)
+    def __init__(self, program: Program, *, refuse_hangs: bool = True):
+        verify(program, refuse_hangs=refuse_hangs)
         self.program = program
         self._state = engine.load_state(program)
         self._inputs = {port.name: i for i, port in enumerate(program.host_in)}

@@ -10,8 +10,8 @@ from wse.program import Program
 from wse.verify_code import verify_code
 
 
-def verify(program: Program) -> None:
-    """Raise `ProgramError` for the first rule of the machine that `program` breaks."""
+def verify(program: Program, *, refuse_hangs: bool = True) -> None:
+    """Raise `ProgramError` for the first rule of the machine that `program` breaks, or (`refuse_hangs`) for a hang that can be proved."""
     _verify_host_ports(program)
     _verify_routes(program)
     verify_code(program)

@@ -80,7 +80,7 @@ class HangReport:
         """The hang in one line."""
         first = self.roots[0]
         what = "in a circle" if first.kind == "cycle" else "for what will never come"
-        threads = f"{self.num_threads} threads wait" if self.num_threads != 1 else "1 thread waits"
+        threads = {0: "a task or the host waits", 1: "1 thread waits"}.get(self.num_threads, f"{self.num_threads} threads wait")
         return f"nothing can move after cycle {self.cycle}: {threads} {what}"
 
     @cached_property
@@ -143,7 +143,7 @@ def diagnose(program: Program, state: State, cycle: int) -> HangReport:
         members = (*fold.waits(before), *fold.waits(last, reason))
         steps = (*fold.waits(fold.spoken(pairs[0][1])), *fold.waits(last[:1], reason))
         result.append(Root(str(KINDS[nodes.kind[last[0]]]), len(pairs), steps, members))
-    result.sort(key=lambda root: -sum(wait.num for wait in root.members))
+    result.sort(key=lambda root: (root.kind != Kind.SWITCH, -sum(wait.num for wait in root.members)))  # a switch explains the most
     threads = np.isin(nodes.kind, [KINDS.index(kind) for kind in THREADS])
     return HangReport(cycle, int(threads.sum()), tuple(result), fold.waits(found.queued))
 

@@ -231,7 +231,7 @@ class _Graph:
         others = np.flatnonzero(self.live & ~main[self.core_of]) if len(core) else k
         self._join(self.at_core + self.core_of[others], self.at_thread + others)
         held = self.blocked[0]
-        rest = ~main[held]
+        rest = ~self._busy()[held]
         self._join(self.at_core + held[rest], self.at_task + np.flatnonzero(rest))
         queue = state.queue_of[:, 0]
         listening, color = np.nonzero((queue >= 0) & ((core[:, Core.LISTENS] == 1) & ~main)[:, None])
