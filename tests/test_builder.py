@@ -160,20 +160,6 @@ def test_impossible_operands_are_refused_where_they_are_written(write, words):
     assert any(re.search(r"test_builder\.py:\d+", note) for note in error.value.notes)
 
 
-def test_a_deadlock_says_who_waits_for_what():
-    program = builder()
-    program.route(Rect(0, 0, 1, 1), 5, Port.RAMP, [Port.EAST])
-    program.route(Rect(1, 0, 1, 1), 5, Port.WEST, [Port.RAMP])
-    sender, receiver = program.pes(Rect(0, 0, 1, 1)), program.pes(Rect(1, 0, 1, 1))
-    sender.mov(sender.send(5), sender.zeros("a", 3))
-    receiver.mov(receiver.zeros("b", 4), receiver.recv(5))
-    machine = Machine(program.link())
-    with pytest.raises(Exception, match="nothing can move") as error:
-        machine.check(machine.run())
-    assert error.value.exit_code == 4
-    assert any("PE (1,0)" in note and "color 5" in note and "element 3 of 4" in note for note in error.value.notes)
-
-
 def test_the_example_in_the_readme_runs(capsys):
     text = (Path(__file__).parent.parent / "README.md").read_text()
     exec(re.search(r"```python\n(.*?)```", text, re.S).group(1), {})

@@ -21,7 +21,7 @@ def digests():
     result = []
     for seed in SEEDS:
         case = random_case(seed)
-        machine = Machine(case.program)
+        machine = Machine(case.program, refuse_hangs=False)
         digest = hashlib.sha256()
         for run in case.runs:
             for name, values in run.feeds:

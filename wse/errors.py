@@ -9,6 +9,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from wse.hang import HangReport
 
 EXIT_OK = 0
 EXIT_BUG = 70
@@ -68,10 +72,14 @@ class DoesNotFitError(WseError):
 
 
 class DeadlockError(WseError):
-    """Nothing can move and the run is not over."""
+    """Nothing can move and the run is not over; `report` says who waits for whom."""
 
     kind = "deadlock"
     exit_code = 4
+
+    def __init__(self, report: HangReport):
+        super().__init__(report.message, notes=report.notes, help=report.help)
+        self.report = report
 
 
 class VerificationError(WseError):

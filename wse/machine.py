@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from wse import engine
-from wse.engine.state import NEVER, Chan, Clock, Core, Fifo, Phase, Plan, Sink, Source, SramFifo, Thread, Turn
+from wse.engine.state import NEVER, Chan, Clock, Core, Phase, Plan, Sink, Source, SramFifo, Thread, Turn
 from wse.errors import DeadlockError, FaultError, ProgramError, nearest
+from wse.hang import HangReport, diagnose
 from wse.isa import Col, Fault, OpClass, Port, Stall, Status, Type
 from wse.program import NUMPY_TYPE, Program
 from wse.verify import verify
@@ -47,11 +48,12 @@ class Counters:
 class Machine:
     """A wafer loaded with `program`: every run starts where the last one stopped.
 
-    Raises `ProgramError` when the program breaks a rule that can be checked before it runs.
+    Raises `ProgramError` when the program breaks a rule that can be checked before it runs, or when it can be proved to hang (unless
+    `refuse_hangs` is off).
     """
 
-    def __init__(self, program: Program):
-        verify(program)
+    def __init__(self, program: Program, *, refuse_hangs: bool = True):
+        verify(program, refuse_hangs=refuse_hangs)
         self.program = program
         self._state = engine.load_state(program)
         self._inputs = {port.name: i for i, port in enumerate(program.host_in)}
@@ -116,11 +118,11 @@ class Machine:
             where = f" on color {color}" if color >= 0 else ""
             raise FaultError(f"{FAULT_TEXT[fault]}{where} at PE ({x},{y}) in cycle {cycle}", notes=notes)
         if status == Status.DEADLOCK:
-            waits = self.waiting()
-            raise DeadlockError(
-                f"nothing can move after cycle {self.cycles}: {len(waits)} threads wait",
-                notes=waits[:8] + ([f"… and {len(waits) - 8} more"] if len(waits) > 8 else []),
-            )
+            raise DeadlockError(self.hang())
+
+    def hang(self) -> HangReport:
+        """Who waits for whom, and why, after a run that ended with `Status.DEADLOCK`; the state stays as it is."""
+        return diagnose(self.program, self._state, self.cycles)
 
     def output(self, name: str, type: Type = Type.F32) -> tuple[np.ndarray, np.ndarray]:
         """All values that have arrived at host output `name` since loading, and the cycle of each."""
@@ -183,36 +185,6 @@ class Machine:
             values, cycles = self.output(name, Type.I32)
             state |= {f"out:{name}": values.view(np.uint32), f"out_cycle:{name}": cycles}
         return state
-
-    def waiting(self) -> list[str]:
-        """One line for every thread that waits: where, for which color, in which direction, at which source line."""
-        core, thread, fifo, code = self._state.core, self._state.thread, self._state.fifo, self.program.code
-        lines = []
-        for k in np.flatnonzero(core[:, Core.ENDED] == 0):
-            x, y = self.program.xy(self.program.core_pe[k])
-            for i in range(core[k, Core.NUM_THREADS]):
-                t = thread[core[k, Core.THREAD] + i]
-                if t[Thread.PHASE] == Phase.FREE:
-                    continue
-                line = self.program.source_lines[code[t[Thread.ROW], Col.LINE]]
-                for col in (Thread.FIFO_A, Thread.FIFO_B, Thread.FIFO_D):
-                    f = t[col]
-                    if f < 0:
-                        continue
-                    channel = fifo[f, Fifo.CONSUMER if col == Thread.FIFO_D else Fifo.PRODUCER]
-                    color = self.program.channel_color[channel]
-                    count, room = fifo[f, Fifo.COUNT], fifo[f, Fifo.ROOM]
-                    if col == Thread.FIFO_D and count >= room:
-                        reason = f"room to send color {color} ({count} of {room} under way)"
-                    elif col != Thread.FIFO_D and count == 0:
-                        reason = f"a wavelet of color {color}"
-                    else:
-                        continue
-                    lines.append(f"PE ({x},{y}) thread {i} waits for {reason}, element {t[Thread.POS]} of {t[Thread.NUM]}, {line}")
-            blocked = int(core[k, Core.ACTIVE] & core[k, Core.BLOCKED])
-            if blocked and not core[k, Core.LIVE]:
-                lines.append(f"PE ({x},{y}) has task {blocked.bit_length() - 1} activated but blocked")
-        return lines
 
     def _port(self, ports: dict[str, int], name: str, kind: str) -> int:
         if name not in ports:

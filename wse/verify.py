@@ -5,16 +5,26 @@ from __future__ import annotations
 import numpy as np
 
 from wse.errors import ProgramError
+from wse.flow import find_flow
 from wse.isa import OPPOSITE, PORT_STEP, Port
 from wse.program import Program
 from wse.verify_code import verify_code
 
 
-def verify(program: Program) -> None:
-    """Raise `ProgramError` for the first rule of the machine that `program` breaks."""
+def verify(program: Program, *, refuse_hangs: bool = True) -> None:
+    """Raise `ProgramError` for the first rule of the machine that `program` breaks, or (`refuse_hangs`) for a hang that can be proved."""
     _verify_host_ports(program)
     _verify_routes(program)
     verify_code(program)
+    if refuse_hangs:
+        for finding in find_flow(program):
+            if finding.proven:
+                raise finding.error()
+
+
+def suspicions(program: Program) -> list[str]:
+    """What looks wrong with a verified program but need not be: one line each, for people who ask."""
+    return [f"{finding.message} ({'; '.join(finding.notes)})" for finding in find_flow(program) if not finding.proven]
 
 
 def _verify_host_ports(program: Program) -> None:

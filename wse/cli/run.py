@@ -12,7 +12,7 @@ from typing import Any, TextIO
 import click
 
 from wse.cli.options import compile_with, emit_json, json_option, machine_options, progress_options
-from wse.errors import ConfigError, VerificationError
+from wse.errors import ConfigError, DeadlockError, VerificationError
 from wse.progress import Progress
 
 
@@ -27,11 +27,12 @@ from wse.progress import Progress
 @click.option("--check/--no-check", default=None, help="compare the tokens with NumPy's (default: for small models)")
 @json_option
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="leave a run folder here, for `wse report`")
+@click.option("--hang", type=click.Path(path_type=Path), help="where to write the report on a deadlock (default: -o with .hang.json)")
 @click.option("--force", is_flag=True, help="replace the run folder that --output names")
 @progress_options
 def run(
     model: str, prompt: str, n_gen: int, temperature: float, top_p: float, seed: int, check: bool | None, as_json: bool,
-    output: Path | None, force: bool, progress: Progress, **options: Any,
+    output: Path | None, hang: Path | None, force: bool, progress: Progress, **options: Any,
 ) -> None:  # fmt: skip
     """Compile MODEL, decode on the emulated wafer, report.
 
@@ -68,7 +69,9 @@ def run(
     session.check_room(len(ids), n_gen)
     warm_up(progress)
     tokens, stream, started = [], tokenizer.decode_stream(), time.perf_counter()
-    with _streaming(prompt, None if as_json else sys.stdout, n_gen, len(ids), progress) as show:
+    if hang is None and output is not None:
+        hang = output.with_name(output.name + ".hang.json")
+    with _reporting_hang(hang), _streaming(prompt, None if as_json else sys.stdout, n_gen, len(ids), progress) as show:
         for token in session.generate(ids, n_gen):
             tokens.append(token)
             show(stream.push(token.id))
@@ -98,6 +101,19 @@ def run(
         progress.note(f"run folder: {output} (see it: wse report {output} -o run.html)")
     if checked.status == "differs":
         raise VerificationError(f"the tokens differ {checked.detail}", help="wse verify finds the first op that differs")
+
+
+@contextmanager
+def _reporting_hang(path: Path | None) -> Iterator[None]:
+    """Leave the report on a deadlock in the body at `path`."""
+    from wse.files import write_text
+
+    try:
+        yield
+    except DeadlockError as error:
+        if path is not None:
+            write_text(path, error.report.to_json() + "\n")
+        raise
 
 
 @contextmanager

@@ -1,0 +1,210 @@
+"""How many wavelets can be sent and taken, as far as code says so before it runs: hangs and lost wavelets that follow from counting.
+
+A class of PEs is counted by its main task. Instructions before its first branch and the first target of one run once; what comes
+after them, and what other tasks do, may run any number of times. Nets with a switch or a rewritten route on the way, and colors with
+control wavelets, are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from wse.errors import ProgramError
+from wse.isa import BRANCHES, MAX_DIMS, OPPOSITE, PORT_STEP, RECEIVES, SENDS, Col, Done, Kind, Op, Operand, Port, Switch, Type
+from wse.program import CodeClass, Program, class_rows
+
+MANY = 1 << 60
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that counting shows. `proven`: the program hangs whatever is fed; else it is at least suspicious."""
+
+    proven: bool
+    message: str
+    notes: tuple[str, ...]
+    help: str
+
+    def error(self) -> ProgramError:
+        """What `verify` raises for it."""
+        return ProgramError(self.message, notes=self.notes, help=self.help)
+
+
+def wavelets(row: np.ndarray, operand: int) -> int | None:
+    """How many wavelets an instruction moves through a fabric operand; None when registers say."""
+    extents = row[Col.EXTENT : Col.EXTENT + MAX_DIMS]
+    if (row[Col.EXTENT_REG : Col.EXTENT_REG + MAX_DIMS] >= 0).any():
+        return None
+    held = row[operand + Operand.KIND] == Kind.FABRIC_HELD
+    num = int(np.prod(extents[:-1] if held else extents)) if extents.all() else 0
+    return (num + 1) // 2 if row[operand + Operand.TYPE] == Type.F16 else num
+
+
+def once(program: Program, cls: CodeClass) -> np.ndarray:
+    """Rows of the main task that run exactly once, if the program ends: those before its branches and their targets."""
+    rows = class_rows(program.code, cls.task_entry[:1])
+    branches = rows[np.isin(program.code[rows, Col.OP], [Op.JUMP, *BRANCHES])]
+    restarted = _starts(program, cls, 0) or cls.blocked_tasks & 1 or not cls.active_tasks & 1
+    limit = np.concatenate([branches, program.code[branches, Col.TARGET]]).min(initial=1 << 62)
+    return rows[:0] if restarted else rows[rows < limit]
+
+
+def _starts(program: Program, cls: CodeClass, task: int) -> bool:
+    """Whether code or a control wavelet can start `task` after loading."""
+    code = program.code[class_rows(program.code, cls.task_entry)]
+    named = ((code[:, Col.OP] == Op.ACTIVATE) | (code[:, Col.DONE] == Done.ACTIVATE)) & (code[:, Col.TASK] == task)
+    fifos = any(task in (fifo.on_push, fifo.on_pop) for fifo in cls.fifos)
+    return bool(named.any()) or fifos or bool((program.code[:, Col.D + Operand.KIND] == Kind.CONTROL_OUT).any())
+
+
+def _never_unblocked(program: Program, cls: CodeClass) -> list[int]:
+    """Tasks that are blocked at load and that no code of the class unblocks."""
+    code = program.code[class_rows(program.code, cls.task_entry)]
+    unblocked = code[(code[:, Col.OP] == Op.UNBLOCK) | (code[:, Col.DONE] == Done.UNBLOCK), Col.TASK]
+    return [task for task in range(len(cls.task_entry)) if cls.blocked_tasks >> task & 1 and task not in unblocked]
+
+
+@dataclass(frozen=True)
+class _Counts:
+    """Least and greatest number of wavelets, int64 (num_classes, num_colors), and a line of code that moves some."""
+
+    least: np.ndarray
+    most: np.ndarray
+    line: np.ndarray
+
+
+def _count(program: Program, kinds: frozenset[Kind]) -> _Counts:
+    shape = (len(program.classes), program.spec.num_colors)
+    least, most, line = np.zeros(shape, np.int64), np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+    for n, cls in enumerate(program.classes):
+        exact = set(once(program, cls).tolist())
+        for i in class_rows(program.code, cls.task_entry).tolist():
+            row = program.code[i]
+            for operand in (Col.D, Col.A, Col.B):
+                if row[operand + Operand.KIND] not in kinds:
+                    continue
+                color, num = row[operand + Operand.BASE], wavelets(row, operand)
+                line[n, color] = row[Col.LINE]
+                if i in exact and num is not None:
+                    least[n, color] += num
+                    most[n, color] = min(MANY, most[n, color] + num)
+                elif num != 0:
+                    most[n, color] = MANY
+        if kinds is RECEIVES:
+            dead = _never_unblocked(program, cls)
+            for binding in cls.bindings:
+                line[n, binding.color] = binding.line
+                most[n, binding.color] = 0 if binding.task in dead else MANY
+    return _Counts(least, most, line)
+
+
+@dataclass(frozen=True)
+class _Nets:
+    """Where the wavelets of each channel come from. Arrays are (num_channels,)."""
+
+    root: np.ndarray  # channel where they enter the fabric
+    links: np.ndarray  # from there
+    steady: np.ndarray  # bool: no switch on the way
+    ring: np.ndarray  # bool: the routes lead back to themselves
+
+
+def trace(program: Program) -> _Nets:
+    """Follow every channel back through the rx ports of plain routes."""
+    pe, color, rx = program.channel_pe, program.channel_color, program.channel_rx
+    num = len(pe)
+    root, steady = np.arange(num), np.ones(num, bool)
+    steady[program.switches[:, Switch.CHANNEL]] = False
+    key = pe * program.spec.num_colors + color
+    tx = program.channel_ports()[1]
+    for port, (dx, dy) in PORT_STEP.items():
+        at = np.flatnonzero(rx == port)
+        x, y = pe[at] % program.width + dx, pe[at] // program.width + dy
+        inside = (x >= 0) & (x < program.width) & (y >= 0) & (y < program.height)
+        wanted = (y * program.width + x) * program.spec.num_colors + color[at]
+        there = np.minimum(np.searchsorted(key, wanted), num - 1)
+        good = inside & (key[there] == wanted) & (tx[there] >> OPPOSITE[port] & 1 == 1)
+        root[at[good]] = there[good]
+    links = (root != np.arange(num)).astype(np.int64)
+    for _ in range(num.bit_length() + 1):  # pointer doubling; only rings are left after that
+        links, steady, root = links + links[root], steady & steady[root], root[root]
+    return _Nets(root, links, steady, links >= num)
+
+
+def find_flow(program: Program) -> Iterator[Finding]:
+    """Hangs and lost wavelets that follow from counting, the proven ones of each kind first."""
+    if not len(program.channel_pe):
+        yield from _blocked(program)
+        return
+    nets = trace(program)
+    yield from _rings(program, nets)
+    yield from _blocked(program)
+    sent, taken = _count(program, SENDS), _count(program, RECEIVES)
+    spec, pe, color = program.spec, program.channel_pe, program.channel_color
+    class_of = np.full(program.width * program.height, -1)
+    class_of[program.core_pe] = program.core_class
+    control = program.code[program.code[:, Col.D + Operand.KIND] == Kind.CONTROL_OUT, Col.D + Operand.BASE]
+    sinks = np.flatnonzero((program.channel_tx >> Port.RAMP & 1 == 1) & nets.steady & ~nets.ring & ~np.isin(color, control))
+    sinks = sinks[program.channel_rx[nets.root[sinks]] == Port.RAMP]
+    root, c = nets.root[sinks], color[sinks]
+    sender, taker = class_of[pe[root]], class_of[pe[sinks]]
+    room = spec.ramp_fifo_room + nets.links[sinks] * spec.link_fifo_room + spec.core_queue_room
+    starved = taken.least[taker, c] > sent.most[sender, c]
+    over = sent.least[sender, c] - taken.most[taker, c]
+    for bad, proven in ((starved, True), (over > room, True), ((over > 0) & (over <= room), False)):
+        _, first = np.unique(np.stack([sender, taker, c])[:, bad], axis=1, return_index=True)
+        for i in np.flatnonzero(bad)[first]:
+            others = int((bad & (sender == sender[i]) & (taker == taker[i]) & (c == c[i])).sum()) - 1
+            at = program.where(pe[sinks[i]]) + (f" and {others} more" if others else "")
+            lines = [f"sent: {_line(program, sent, sender[i], c[i])}", f"received: {_line(program, taken, taker[i], c[i])}"]
+            least, most = (int(of[taker[i], c[i]]) for of in (taken.least, taken.most))
+            source = program.where(pe[root[i]])
+            if bad is starved:
+                counted = f"at most {int(sent.most[sender[i], c[i]])}"
+                yield Finding(
+                    True, f"PE {at} receives {least} wavelets of color {c[i]}, but PE {source} sends {counted}: it waits for ever",
+                    tuple(lines), f"send {least} wavelets of color {c[i]}, or receive fewer",
+                )  # fmt: skip
+            else:
+                what = f"the queues on the way hold {int(room[i])}, so the sender waits for ever" if proven else "the rest is lost"
+                num = int(sent.least[sender[i], c[i]])
+                yield Finding(
+                    proven, f"PE {source} sends {num} wavelets of color {c[i]}, but PE {at} takes at most {most}: {what}",
+                    tuple(lines), f"receive all {num}, send fewer, or leave RAMP out of the route at PE {at}",
+                )  # fmt: skip
+
+
+def _line(program: Program, counts: _Counts, cls: int, color: int) -> str:
+    line = int(counts.line[cls, color])
+    return program.source_lines[line] if counts.most[cls, color] or line else "nowhere"
+
+
+def _rings(program: Program, nets: _Nets) -> Iterator[Finding]:
+    """Routes that lead back to themselves: nothing can enter them."""
+    at = np.flatnonzero(nets.ring & nets.steady)
+    for color in np.unique(program.channel_color[at]):
+        some = at[program.channel_color[at] == color]
+        yield Finding(
+            True, f"color {color} is routed in a ring of which PE {program.where(program.channel_pe[some[0]])} is a part: nothing feeds it",
+            (program.source_lines[program.channel_line[some[0]]],), f"begin the route of color {color} at a core (rx RAMP) or at a host input",
+        )  # fmt: skip
+
+
+def _blocked(program: Program) -> Iterator[Finding]:
+    """Tasks that are blocked at load, and that nothing unblocks."""
+    for n, cls in enumerate(program.classes):
+        for task in _never_unblocked(program, cls):
+            rows = program.code[once(program, cls)]
+            active = rows[((rows[:, Col.OP] == Op.ACTIVATE) | (rows[:, Col.DONE] == Done.ACTIVATE)) & (rows[:, Col.TASK] == task)]
+            proven = bool(len(active)) or bool(cls.active_tasks >> task & 1)
+            pes = program.core_pe[program.core_class == n]
+            others = f" and {len(pes) - 1} more" if len(pes) > 1 else ""
+            entry = cls.task_entry[task]
+            line = active[0, Col.LINE] if len(active) else program.code[entry, Col.LINE]
+            starts = "activates task" if len(active) else "starts with task" if proven else "has task"
+            yield Finding(
+                proven, f"PE {program.where(pes[0])}{others} {starts} {task}, which is blocked at load and which nothing there unblocks",
+                (program.source_lines[line],), f"unblock({task}) in code of that PE, or leave out start_blocked({task})",
+            )  # fmt: skip
