@@ -17,9 +17,9 @@ from wse.spec import MachineSpec
 class Algorithm:
     """How to reduce or all-reduce: a name, and into how many groups a two-tree cuts the line.
 
-    star: everybody sends to index 0, one after another, by switches. chain: neighbour to neighbour to index 0. tree: binary, to index 0. two_phase: chains in groups
-    of about sqrt P, then a chain of their first PEs. two_tree: in every group both ends chain to the middle, the middles chain to the
-    middle one of them ("MeshGEMV", WaferLLM, OSDI'25). ring: all-reduce only, see `allreduce`.
+    star: everybody sends to index 0, one after another, by switches. chain: neighbour to neighbour to index 0. tree: binary, to index 0.
+    two_phase: chains in groups of about sqrt P, then a chain of their first PEs. two_tree: in every group both ends chain to the middle,
+    the middles chain to the middle one of them ("MeshGEMV", WaferLLM, OSDI'25). ring: all-reduce only, see `allreduce`.
     """
 
     name: str

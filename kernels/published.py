@@ -62,7 +62,7 @@ class Workload:
         return load_spec(self.arch, **self.settings)
 
     def run(self) -> list[Machine]:
-        """The machines after the programs have run to their ends; `value` of them is to be held against `published`. Raises their errors."""
+        """The machines after the programs have run to their ends, for `value`. Raises their errors."""
         machines = []
         for program in self.programs(self.spec):
             machine = Machine(program)
@@ -142,8 +142,9 @@ def _one_pe() -> Iterator[Workload]:
             "39 to 47 cycles of set-up are left out; x's element is loaded once a column: our mapped FMAC reads it for each element", BANKS,
         )  # fmt: skip
     yield Workload(
-        "one PE, 5 x 5 x 5 tile product, its 25 FMACs", "wse2", 5 * sum(map(int, "1112121112121111121111121")), "cycles", "vendor's simulator, trace",
-        "calibrates", _tile_product, lambda machines: float(machines[0].counters().row_busy[:25].sum()), settings=BANKS,
+        "one PE, 5 x 5 x 5 tile product, its 25 FMACs", "wse2", 5 * sum(map(int, "1112121112121111121111121")), "cycles",
+        "vendor's simulator, trace", "calibrates", _tile_product,
+        lambda machines: float(machines[0].counters().row_busy[:25].sum()), settings=BANKS,
     )  # fmt: skip
 
 
@@ -248,8 +249,8 @@ def _gemm(
 def _decode_layer() -> Iterator[Workload]:
     for dims, published in ((LayerDims(420, 4200, 14700, 4200), 12732), (LayerDims(540, 4320, 14580, 4320), 13742)):
         yield Workload(
-            f"LLaMA3-8B decode layer, {dims.side} x {dims.side} PEs", "wse2", published, "cycles", f"{WAFERLLM}, CS-2 hardware", "validates",
-            partial(_layer, dims), differs=CALLS, is_long=True,
+            f"LLaMA3-8B decode layer, {dims.side} x {dims.side} PEs", "wse2", published, "cycles", f"{WAFERLLM}, CS-2 hardware",
+            "validates", partial(_layer, dims), differs=f"{CALLS}; no task switches", is_long=True,
         )  # fmt: skip
 
 

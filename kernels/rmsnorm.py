@@ -21,8 +21,8 @@ def rmsnorm(
     """out = x / sqrt(mean(x^2) + eps) * w for vectors of `dim` spread along each line.
 
     x and out are (n,) or, for several vectors, (rows, n); w (n,); `scale` (1,) or (rows,) is scratch. Contract:
-    `rmsnorm_reference` to within (dim + 4) 2^-24 relative: the sum of squares is rounded `dim` times, and halved by the root. `type` F16: all in f16, to
-    within (dim + 4) 2^-11, and the sum packed.
+    `rmsnorm_reference` to within (dim + 4) 2^-24 relative: the sum of squares is rounded `dim` times, and halved by the root.
+    `type` F16: all in f16, to within (dim + 4) 2^-11, and the sums packed.
     """
     pe = program.pes(line.rect)
     one_each = scale[:, None] if len(x.shape) == 2 else scale

@@ -50,9 +50,8 @@ def expected(w):
 
 def load(machine, w, x, y):
     """Give PE (x, y) its parts: inputs of a GEMV by row and outputs by column where it goes along y, the other way round along x."""
-    d, f, s = (slice(i * n, (i + 1) * n) for i, n in ((y, 4), (y, 6), (y, 2)))
-    across, f_across = slice(x * 4, x * 4 + 4), slice(x * 6, x * 6 + 6)
-    half = slice(x * 2, x * 2 + 2)
+    part = lambda i, n: slice(i * n, (i + 1) * n)  # noqa: E731
+    d, s, across, f_across, half = part(y, 4), part(y, 2), part(x, 4), part(x, 6), part(x, 2)
     machine.write(x, y, "x", w["x"][d])
     machine.write(x, y, "attention norm", w["norm 1"][d])
     machine.write(x, y, "feed-forward norm", w["norm 2"][d])
