@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from wse.builder import Pes, ProgramBuilder
 from wse.isa import Op, Type
@@ -43,7 +44,7 @@ def decode_layer(program: ProgramBuilder, dims: LayerDims, algorithm: Algorithm)
     pe, along_y, along_x = program.pes(rect), Line(rect, "y"), Line(rect, "x")
     d, f, s = dims.parts
     zeros = lambda name, *shape: pe.zeros(name, shape, Type.F16)  # noqa: E731
-    how = {"algorithm": algorithm, "type": Type.F16}
+    how: dict[str, Any] = {"algorithm": algorithm, "type": Type.F16}
     x, normed, scale, part = zeros("x", d), zeros("normed", d), zeros("scale", 1), zeros("part", d)
     with program.op("attention norm"):
         rmsnorm(program, along_y, normed, x, zeros("attention norm", d), scale, dims.dim, 1e-5, **how)

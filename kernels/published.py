@@ -94,7 +94,7 @@ def _collectives() -> Iterator[Workload]:
 
     yield reduces(chain, 16, 1, 91, "calibrates")
     yield reduces(chain, 512, 256, 3322, "calibrates")
-    for length, num in ((16, 1), (64, 16), (512, 256)):
+    for length, num in ((16, 1), (64, 16), (64, 256)):
         yield reduces(star, length, num, num * (length - 1) + 2 * t + 1, "validates")
     for length, num in ((16, 64), (512, 256)):
         levels = math.log2(length)
