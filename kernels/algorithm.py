@@ -17,9 +17,9 @@ from wse.spec import MachineSpec
 class Algorithm:
     """How to reduce or all-reduce: a name, and into how many groups a two-tree cuts the line.
 
-    star: everybody sends to index 0. chain: neighbour to neighbour to index 0. tree: binary, to index 0. two_phase: chains in groups
-    of about sqrt P, then a chain of their first PEs. two_tree: in every group both ends chain to the middle, the middles chain to the
-    middle one of them ("MeshGEMV", WaferLLM, OSDI'25). ring: all-reduce only, see `allreduce`.
+    star: everybody sends to index 0, one after another, by switches. chain: neighbour to neighbour to index 0. tree: binary, to index 0.
+    two_phase: chains in groups of about sqrt P, then a chain of their first PEs. two_tree: in every group both ends chain to the middle,
+    the middles chain to the middle one of them ("MeshGEMV", WaferLLM, OSDI'25). ring: all-reduce only, see `allreduce`.
     """
 
     name: str
@@ -35,7 +35,7 @@ CHAIN = Algorithm("chain")
 @dataclass(frozen=True)
 class Method:
     """One algorithm's code and contract. `links`: who sends to whom, as (sender, receiver) indices; each sends `value` once.
-
+    `control_hops`: links that control wavelets cross, of a line of that length.
     `emit`'s dictionary goes to every vector operation: `shape` and `type`.
     """
 
@@ -43,3 +43,4 @@ class Method:
     links: Callable[[int, Algorithm], list[tuple[int, int]]]
     cycles: Callable[[MachineSpec, Algorithm, int, int], int]
     colors: Callable[[int, Algorithm], int]
+    control_hops: Callable[[int], int] = lambda length: 0

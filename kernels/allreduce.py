@@ -70,9 +70,9 @@ def allreduce_colors(algorithm: Algorithm, length: int) -> int:
 def best_allreduce(spec: MachineSpec, length: int, sizes: Iterable[int], num_colors: int, rooted: bool = False) -> Algorithm:
     """The algorithm of least predicted cycles, in sum, for all-reduces of these `sizes` with no more than `num_colors` colors.
 
-    The chain needs 3. For the two-tree it looks at one group and at about sqrt P of them: in-group and
+    The star needs 2, the chain 3. For the two-tree it looks at one group and at about sqrt P of them: in-group and
     between-group stages balance there. `rooted`: without the ring, which knows no root and wants values of fixed size. Raises
-    `ProgramError` for fewer than 3 colors.
+    `ProgramError` for fewer than 2 colors.
     """
     sizes = list(sizes)
     balanced = math.isqrt(length)
@@ -82,7 +82,7 @@ def best_allreduce(spec: MachineSpec, length: int, sizes: Iterable[int], num_col
         candidates.append(RING)
     fitting = [a for a in candidates if allreduce_colors(a, length) <= num_colors]
     if not fitting:
-        raise ProgramError(f"an all-reduce along {length} PEs needs 3 colors at least, {num_colors} may be used")
+        raise ProgramError(f"an all-reduce along {length} PEs needs 2 colors at least, {num_colors} may be used")
     return min(fitting, key=lambda a: sum(allreduce_cycles(spec, a, length, num) for num in sizes))  # the first of equals
 
 

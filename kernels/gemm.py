@@ -1,8 +1,9 @@
 """GEMM on P x P PEs: SUMMA, Cannon, and the cyclic shift with two-hop interleaving ("MeshGEMM", WaferLLM, OSDI'25).
 
 Each takes A (M x K) and B (K x N) as `cut_tiles` cuts them and leaves C's tiles (n, m), transposed, in the array "C" of each PE
-(`read_product` joins them). Contract: `gemm_reference` to within K 2^-24 |A| |B|: f32 products and sums, one order for
-each element of C: k rising in SUMMA, rising from a block that depends on the PE in the others.
+(`read_product` joins them). Contract: `gemm_reference` to within K 2^-24 |A| |B|: products and sums rounded to f32 (K 2^-10 in f16,
+where sums neither overflow nor vanish), one order for each element of C: k rising in SUMMA, rising from a block that depends on the PE
+in the others. In f16 tiles are sent two elements to a wavelet.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 from wse.builder import Pes, ProgramBuilder
 from wse.errors import ProgramError
 from wse.isa import Op, Type
-from wse.kernels.cost import issue_wait, pass_cycles, vector_cycles
+from wse.kernels.cost import issue_wait, pass_cycles, vector_cycles, wavelets
 from wse.kernels.line import Line, join, ring_wires, stage_wires
 from wse.kernels.product import MAPPED, Product, join_tiles
 from wse.machine import Machine
@@ -26,12 +27,14 @@ from wse.where import kernel_line
 SEND_A, SEND_B, TAKE_A, TAKE_B = 1, 2, 3, 4  # microthreads of a shift
 
 
-def summa(program: ProgramBuilder, rect: Rect, a: np.ndarray, b: np.ndarray, product: Product = MAPPED) -> View:
+def summa(
+    program: ProgramBuilder, rect: Rect, a: np.ndarray, b: np.ndarray, product: Product = MAPPED, type: Type = Type.F32
+) -> View:
     """C = A B in P steps: in step s, column s sends its tiles of A along the rows, row s its tiles of B along the columns.
 
     Routes are fixed, so a tile goes from core to core, stored and passed on; the next step's tiles may be on their way by then.
     """
-    tiles_a, tiles_b, c = _arrays(program, rect, a, b)
+    tiles_a, tiles_b, c = _arrays(program, rect, a, b, type)
     pe = program.pes(rect)
     x, y, from_a, from_b = (program.reg(Type.I32) for _ in range(4))
     where = np.stack(np.meshgrid(np.arange(rect.width), np.arange(rect.height)), axis=-1)
@@ -57,34 +60,36 @@ def _pass_tile(program: ProgramBuilder, line: Line, step: Reg, index: Reg, tiles
         pe.mov(start, size)
         pe.branch(Op.BLT, step, index, from_lower)
         if not last:
-            pe.mov(tiles[1], pe.recv(back[i]))
+            pe.mov(tiles[1], pe.recv(back[i]), type=tiles.type)
             if i:
-                pe.mov(pe.send(back[i - 1]), tiles[1])
+                pe.mov(pe.send(back[i - 1]), tiles[1], type=tiles.type)
         pe.jump(done)
         pe.place(from_lower)
         if i:
-            pe.mov(tiles[1], pe.recv(out[i - 1]))
+            pe.mov(tiles[1], pe.recv(out[i - 1]), type=tiles.type)
             if not last:
-                pe.mov(pe.send(out[i]), tiles[1])
+                pe.mov(pe.send(out[i]), tiles[1], type=tiles.type)
         pe.jump(done)
         pe.place(own)
         pe.mov(start, 0)
         if not last:
-            pe.mov(pe.send(out[i]), tiles[0])
+            pe.mov(pe.send(out[i]), tiles[0], type=tiles.type)
         if i:
-            pe.mov(pe.send(back[i - 1]), tiles[0])
+            pe.mov(pe.send(back[i - 1]), tiles[0], type=tiles.type)
         pe.place(done)
 
 
-def summa_cycles(spec: MachineSpec, side: int, m: int, k: int, n: int, product: Product = MAPPED) -> int:
+def summa_cycles(
+    spec: MachineSpec, side: int, m: int, k: int, n: int, product: Product = MAPPED, type: Type = Type.F32
+) -> int:
     """Predicted cycles of `summa` with tiles of m x k and k x n: when each PE is done with each step, by the rules of design 2.2."""
     move, add = vector_cycles(spec, Op.MOV, 1), vector_cycles(spec, Op.ADD, 1)
     now = np.full((side, side), 3 * move)  # (y, x); x and y loaded, the counter cleared
     for step in range(side):
-        now = _pass_times(spec, now, step, k * m)
-        now = _pass_times(spec, now.T, step, k * n).T
+        now = _pass_times(spec, now, step, wavelets(k * m, type))
+        now = _pass_times(spec, now.T, step, wavelets(k * n, type)).T
         again = step < side - 1
-        now = now + product.cycles(spec, m, k, n) + add + (spec.branch_taken_cycles if again else spec.branch_not_taken_cycles)
+        now = now + product.cycles(spec, m, k, n, type) + add + (spec.branch_taken_cycles if again else spec.branch_not_taken_cycles)
     return int(now.max())
 
 
@@ -112,9 +117,9 @@ def _pass_times(spec: MachineSpec, now: np.ndarray, root: int, num: int) -> np.n
     return done
 
 
-def summa_hops(side: int, m: int, k: int, n: int) -> int:
+def summa_hops(side: int, m: int, k: int, n: int, type: Type = Type.F32) -> int:
     """Wavelet-hops of `summa`: every tile crosses all links of its row or column."""
-    return side * side * (side - 1) * k * (m + n)
+    return side * side * (side - 1) * (wavelets(k * m, type) + wavelets(k * n, type))
 
 
 # --- cyclic shifts ----------------------------------------------------------------------------------------------
@@ -130,23 +135,27 @@ def interleaved_order(side: int) -> list[int]:
     return [*range(0, side, 2), *reversed(range(1, side, 2))]
 
 
-def cannon(program: ProgramBuilder, rect: Rect, a: np.ndarray, b: np.ndarray, product: Product = MAPPED) -> View:
+def cannon(
+    program: ProgramBuilder, rect: Rect, a: np.ndarray, b: np.ndarray, product: Product = MAPPED, type: Type = Type.F32
+) -> View:
     """C = A B: align A along rows and B along columns, then P times multiply and shift both by one (Cannon 1969)."""
-    return _shifted_product(program, rect, a, b, cannon_order(rect.width), product)
+    return _shifted_product(program, rect, a, b, cannon_order(rect.width), product, type)
 
 
-def mesh_gemm(program: ProgramBuilder, rect: Rect, a: np.ndarray, b: np.ndarray, product: Product = MAPPED) -> View:
+def mesh_gemm(
+    program: ProgramBuilder, rect: Rect, a: np.ndarray, b: np.ndarray, product: Product = MAPPED, type: Type = Type.F32
+) -> View:
     """As `cannon`, on rings that are interleaved so that no shift goes further than two hops."""
-    return _shifted_product(program, rect, a, b, interleaved_order(rect.width), product)
+    return _shifted_product(program, rect, a, b, interleaved_order(rect.width), product, type)
 
 
 def _shifted_product(
-    program: ProgramBuilder, rect: Rect, a: np.ndarray, b: np.ndarray, order: Sequence[int], product: Product
+    program: ProgramBuilder, rect: Rect, a: np.ndarray, b: np.ndarray, order: Sequence[int], product: Product, type: Type
 ) -> View:
     """Tiles shift while they are multiplied, into the other of two buffers. The rings' logical order is `order` along both axes."""
     place = np.argsort(order)  # of each index in the ring: k runs along the rings, the rows and columns of C do not
     a, b = a[:, place], b[place]
-    tiles_a, tiles_b, c = _arrays(program, rect, a, b)
+    tiles_a, tiles_b, c = _arrays(program, rect, a, b, type)
     pe, side = program.pes(rect), rect.width
     now_a, now_b, next_a, next_b = (program.reg(Type.I32) for _ in range(4))
     for now, following, tiles in ((now_a, next_a, tiles_a), (now_b, next_b, tiles_b)):
@@ -181,8 +190,9 @@ class _Shift:
         ring, colors = self.wires[forward]
         for j, i in enumerate(ring if colors else ()):
             pe = self.program.pes(self.line.at(i))
-            pe.mov(pe.send(colors[i]), self.tiles[0].shifted(self.now), thread=self.threads[0])
-            pe.mov(self.tiles[0].shifted(self.following), pe.recv(colors[ring[j - 1]]), thread=self.threads[1])
+            send, take, type = pe.send(colors[i]), pe.recv(colors[ring[j - 1]]), self.tiles.type
+            pe.mov(send, self.tiles[0].shifted(self.now), thread=self.threads[0], type=type)
+            pe.mov(self.tiles[0].shifted(self.following), take, thread=self.threads[1], type=type)
 
     def finish(self) -> None:
         """Wait for the end of a shift and change buffers."""
@@ -215,7 +225,7 @@ class _Shift:
 
 
 def cyclic_cycles(
-    spec: MachineSpec, side: int, m: int, k: int, n: int, order: Sequence[int], product: Product = MAPPED
+    spec: MachineSpec, side: int, m: int, k: int, n: int, order: Sequence[int], product: Product = MAPPED, type: Type = Type.F32
 ) -> int:
     """Predicted cycles of `cannon` or `mesh_gemm`, an estimate: the alignment's turns of the busiest line, then P steps.
 
@@ -224,21 +234,22 @@ def cyclic_cycles(
     """
     move, add = vector_cycles(spec, Op.MOV, 1), vector_cycles(spec, Op.ADD, 1)
     if side == 1:
-        return 5 * move + product.cycles(spec, m, k, n) + add + spec.branch_not_taken_cycles
+        return 5 * move + product.cycles(spec, m, k, n, type) + add + spec.branch_not_taken_cycles
     far = max(abs(i - order[j - 1]) for j, i in enumerate(order))
     control = 2 * spec.issue_cycles + 4 * add
     turn = control + add + spec.branch_taken_cycles
-    align = sum((side // 2) * (turn + pass_cycles(spec, far) + k * tile) for tile in (m, n))
-    work = product.cycles(spec, m, k, n) + 2 * k * (m + n)
-    step = max(work, pass_cycles(spec, far) + k * max(m, n)) + 2 * control + add + spec.branch_taken_cycles
+    sizes = wavelets(k * m, type), wavelets(k * n, type)
+    align = sum((side // 2) * (turn + pass_cycles(spec, far) + size) for size in sizes)
+    work = product.cycles(spec, m, k, n, type) + 2 * sum(sizes)
+    step = max(work, pass_cycles(spec, far) + max(sizes)) + 2 * control + add + spec.branch_taken_cycles
     return 5 * move + align + side * step
 
 
-def cyclic_hops(side: int, m: int, k: int, n: int, order: Sequence[int]) -> int:
+def cyclic_hops(side: int, m: int, k: int, n: int, order: Sequence[int], type: Type = Type.F32) -> int:
     """Wavelet-hops of `cannon` or `mesh_gemm`: a ring's links for every shift, of all lines."""
     ring = sum(abs(i - order[j - 1]) for j, i in enumerate(order))
     turns = sum(min(j, side - j) for j in range(side)) + side * side
-    return ring * turns * k * (m + n)
+    return ring * turns * (wavelets(k * m, type) + wavelets(k * n, type))
 
 
 def read_product(machine: Machine, rect: Rect, shape: tuple[int, int]) -> np.ndarray:
@@ -252,7 +263,7 @@ def gemm_reference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return a.astype(np.float64) @ b.astype(np.float64)
 
 
-def _arrays(program: ProgramBuilder, rect: Rect, a: np.ndarray, b: np.ndarray) -> tuple[View, View, View]:
+def _arrays(program: ProgramBuilder, rect: Rect, a: np.ndarray, b: np.ndarray, type: Type) -> tuple[View, View, View]:
     """Arrays "A" (2, k, m), "B" (2, k, n), the second of each a buffer, and "C" (n, m), zero."""
     side = rect.width
     if rect.height != side or a.shape[:2] != (side, side) or b.shape[:2] != (side, side) or a.shape[3] != b.shape[2]:
@@ -261,4 +272,4 @@ def _arrays(program: ProgramBuilder, rect: Rect, a: np.ndarray, b: np.ndarray) -
         )
     pe = program.pes(rect)
     both = [np.stack([tiles, np.zeros_like(tiles)], axis=2) for tiles in (a.swapaxes(2, 3), b)]
-    return pe.array("A", both[0]), pe.array("B", both[1]), pe.zeros("C", (b.shape[3], a.shape[2]))
+    return pe.array("A", both[0], type), pe.array("B", both[1], type), pe.zeros("C", (b.shape[3], a.shape[2]), type)

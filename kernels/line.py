@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from wse.builder import Pes, ProgramBuilder
 from wse.errors import ProgramError
-from wse.isa import Port
+from wse.isa import Pop, Port
 from wse.operands import View
 from wse.program import Rect
 from wse.where import kernel_line
@@ -21,11 +21,18 @@ SENDER = 1  # the microthread that sends while the main thread receives or compu
 
 
 class Hop(NamedTuple):
-    """The route of one color on all PEs of a rectangle."""
+    """The route of one color on all PEs of a rectangle; with `later` positions and `pop`, a switch, as in `ProgramBuilder.switch`."""
 
     rect: Rect
     rx: Port
     tx: frozenset[Port]
+    later: tuple[tuple[Port, frozenset[Port]], ...] = ()
+    pop: Pop = Pop.NEVER
+
+    @property
+    def positions(self) -> tuple[tuple[Port, frozenset[Port]], ...]:
+        """All (rx, tx) positions, the first to begin with."""
+        return ((self.rx, self.tx), *self.later)
 
 
 @dataclass(frozen=True)
@@ -89,9 +96,9 @@ def wire(program: ProgramBuilder, hops: Iterable[Hop], colors: Sequence[int] | N
     hops = list(hops)
     usable = range(program.spec.num_colors) if colors is None else colors
     for color in usable:
-        if all(program.can_route(hop.rect, color, hop.rx, hop.tx) for hop in hops):
+        if all(program.can_switch(hop.rect, color, hop.positions, ring=not hop.later, pop=hop.pop) for hop in hops):
             for hop in hops:
-                program.route(hop.rect, color, hop.rx, hop.tx)
+                program.switch(hop.rect, color, hop.positions, ring=not hop.later, pop=hop.pop)
             return color
     raise ProgramError(
         f"no color is left for a route at {hops[0].rect}: all {len(usable)} that may be used there are taken",

@@ -1,7 +1,8 @@
 """The local product of a GEMM: C += A B on each PE, with one mapped instruction, or in loops as published kernels have it.
 
 Layout: a (k, m), b (k, n) and c (n, m), so that every multiply-accumulate runs along m. `from_a` and `from_b` are registers with the
-elements to skip to the buffer at hand. Contract: f32 products and sums, in the order of k for each element of c.
+elements to skip to the buffer at hand. All three are of one type, f32 or f16, in which products and sums are rounded, in the order of k
+for each element of c.
 """
 
 from __future__ import annotations
@@ -20,19 +21,19 @@ from wse.spec import MachineSpec
 
 @dataclass(frozen=True)
 class Product:
-    """A way to multiply tiles, and its predicted cycles for extents (m, k, n): exact on a PE that does nothing else."""
+    """A way to multiply tiles, and its predicted cycles for extents (m, k, n) and a type: exact on a PE that does nothing else."""
 
     emit: Callable[[Pes, View, View, View, Reg, Reg], None]
-    cycles: Callable[[MachineSpec, int, int, int], int]
+    cycles: Callable[[MachineSpec, int, int, int, Type], int]
 
 
 def _mapped(pe: Pes, c: View, a: View, b: View, from_a: Reg, from_b: Reg) -> None:
     """One instruction: for every k and n, c[n] += a[k] * b[k, n]."""
-    pe.fmac(c[None], a[:, None].shifted(from_a), b[:, :, None].shifted(from_b), mapped=True)
+    pe.fmac(c[None], a[:, None].shifted(from_a), b[:, :, None].shifted(from_b), mapped=True, type=a.type)
 
 
-def _mapped_cycles(spec: MachineSpec, m: int, k: int, n: int) -> int:
-    return mapped_cycles(spec, Op.FMAC, k * n, m)
+def _mapped_cycles(spec: MachineSpec, m: int, k: int, n: int, type: Type) -> int:
+    return mapped_cycles(spec, Op.FMAC, k * n, m, type)
 
 
 def _looped(pe: Pes, c: View, a: View, b: View, from_a: Reg, from_b: Reg) -> None:
@@ -47,16 +48,16 @@ def _looped(pe: Pes, c: View, a: View, b: View, from_a: Reg, from_b: Reg) -> Non
         pe.mov(at_c, 0)
         with pe.loop(n):
             pe.mov(scalar, b[0, 0].shifted(at_b))
-            pe.fmac(c[0].shifted(at_c), a[0].shifted(at_a), scalar)
+            pe.fmac(c[0].shifted(at_c), a[0].shifted(at_a), scalar, type=a.type)
             pe.add(at_b, at_b, 1)
             pe.add(at_c, at_c, m)
         pe.add(at_a, at_a, m)
     program.release(scalar, at_a, at_b, at_c)
 
 
-def _looped_cycles(spec: MachineSpec, m: int, k: int, n: int) -> int:
+def _looped_cycles(spec: MachineSpec, m: int, k: int, n: int, type: Type) -> int:
     move, add = vector_cycles(spec, Op.MOV, 1), vector_cycles(spec, Op.ADD, 1)
-    inner = loop_cycles(spec, n, move + vector_cycles(spec, Op.FMAC, m) + 2 * add)
+    inner = loop_cycles(spec, n, move + vector_cycles(spec, Op.FMAC, m, type=type) + 2 * add)
     return 2 * move + loop_cycles(spec, k, move + inner + add)
 
 
@@ -68,14 +69,14 @@ def _stepped(pe: Pes, c: View, a: View, b: View, from_a: Reg, from_b: Reg) -> No
     pe.mov(at_a, from_a)
     pe.mov(at_b, from_b)
     with pe.loop(k):
-        pe.fmac(c, a[0].shifted(at_a), b[0, :, None].shifted(at_b), mapped=True)
+        pe.fmac(c, a[0].shifted(at_a), b[0, :, None].shifted(at_b), mapped=True, type=a.type)
         pe.add(at_a, at_a, m)
         pe.add(at_b, at_b, n)
     program.release(at_a, at_b)
 
 
-def _stepped_cycles(spec: MachineSpec, m: int, k: int, n: int) -> int:
-    body = mapped_cycles(spec, Op.FMAC, n, m) + 2 * vector_cycles(spec, Op.ADD, 1)
+def _stepped_cycles(spec: MachineSpec, m: int, k: int, n: int, type: Type) -> int:
+    body = mapped_cycles(spec, Op.FMAC, n, m, type) + 2 * vector_cycles(spec, Op.ADD, 1)
     return 2 * vector_cycles(spec, Op.MOV, 1) + loop_cycles(spec, k, body)
 
 

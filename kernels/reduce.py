@@ -15,11 +15,11 @@ import numpy as np
 
 from wse.builder import ProgramBuilder
 from wse.errors import ProgramError, nearest
-from wse.isa import Op, Type
+from wse.isa import MAX_DIMS, Command, Op, Pop, Port, Type
 from wse.kernels.algorithm import CHAIN, Algorithm, Method
 from wse.kernels.chains import CHAINS, chain_root
 from wse.kernels.cost import issue_wait, pass_cycles, wavelets
-from wse.kernels.line import Line, wire
+from wse.kernels.line import Hop, Line, wire
 from wse.operands import View
 from wse.spec import MachineSpec
 
@@ -49,7 +49,8 @@ def reduce_cycles(spec: MachineSpec, algorithm: Algorithm, length: int, num: int
 
 def reduce_hops(algorithm: Algorithm, length: int, num: int) -> int:
     """Wavelet-hops of `reduce` along one line: exact."""
-    return num * sum(abs(a - b) for a, b in method_of(algorithm).links(length, algorithm))
+    method = method_of(algorithm)
+    return num * sum(abs(a - b) for a, b in method.links(length, algorithm)) + method.control_hops(length)
 
 
 def reduce_colors(algorithm: Algorithm, length: int) -> int:
@@ -78,13 +79,41 @@ def method_of(algorithm: Algorithm) -> Method:
 
 
 def _star(program: ProgramBuilder, line: Line, value: View, op: Op, how: dict[str, Any], algorithm: Algorithm) -> None:
-    """A color for each sender: fixed routes cannot merge. The root takes them in order, so that the sum never depends on time."""
+    """One color: each PE sends its vector, then a control wavelet by which its router lets pass what comes from behind.
+
+    The vectors come in one stream, nearest first, so that the order never depends on time. The last PE sends a command behind
+    its own that puts all switches back, for the next time.
+    """
+    length = line.length
+    if length == 1:
+        return
+    color = wire(program, _star_hops(line), line.colors)
+    for first, n, command in ((1, length - 2, Command.ADVANCE), (length - 1, 1, Command.RESET)):
+        if n:
+            pe = program.pes(line.at(first, n))
+            pe.mov(pe.send(color), value, **how)
+            if length > 2:
+                pe.send_control(color, command)
     root = program.pes(line.at(0))
-    for source, _ in _star_links(line.length, algorithm):
-        color = wire(program, line.path(source, 0), line.colors)
-        pe = program.pes(line.at(source))
-        pe.mov(pe.send(color), value, **how)
+    whole = (length - 1, *value.shape)
+    if how["shape"] is None and len(whole) <= MAX_DIMS and (how["type"] != Type.F16 or math.prod(value.shape) % 2 == 0):
+        root.vector(op, value, root.recv(color), value, **{**how, "shape": whole})
+        return
+    for _ in range(1, length):
         root.vector(op, value, root.recv(color), value, **how)
+
+
+def _star_hops(line: Line) -> list[Hop]:
+    """RESET goes on through all switches on the way; at the root, where it has nothing left to do, it is taken off the wavelet."""
+    if line.length == 2:
+        return line.path(1, 0)
+    low, high = line.ports
+    ramp, on = frozenset({Port.RAMP}), frozenset({low})
+    return [
+        Hop(line.at(0), high, ramp, ((high, ramp),), Pop.ALWAYS),
+        Hop(line.at(1, line.length - 2), Port.RAMP, on, ((high, on),), Pop.ON_ADVANCE),
+        Hop(line.at(line.length - 1), Port.RAMP, on),
+    ]
 
 
 def _star_links(length: int, algorithm: Algorithm) -> list[tuple[int, int]]:
@@ -92,14 +121,14 @@ def _star_links(length: int, algorithm: Algorithm) -> list[tuple[int, int]]:
 
 
 def _star_cycles(spec: MachineSpec, algorithm: Algorithm, length: int, num: int) -> int:
-    """B (P - 1) + 2T + 1 of the source, and the nearest sender's hop. Exact up to 2 wavelets, else at least that.
+    """B (P - 1) + 2T + 1 of the source, and the nearest sender's hop. Exact, but for a root that issues anew for every sender.
 
-    The source's senders take turns; here later ones come at once, and take turns on the shared links until their queues are full.
+    Vectors follow each other without a gap, but for the first two: a router is told to let pass an issue after the last of its own. A
+    vector shorter than a hop takes the hop.
     """
-    end = 0
-    for i in range(1, length):
-        end = max(end + issue_wait(spec), issue_wait(spec) + pass_cycles(spec, i)) + num
-    return end
+    apart = max(num, spec.hop_cycles)
+    gaps = max(num + issue_wait(spec), spec.hop_cycles) + (length - 3) * apart if length > 2 else 0
+    return issue_wait(spec) + pass_cycles(spec, 1) + gaps + num
 
 
 # --- binary tree ------------------------------------------------------------------------------------------------
@@ -157,7 +186,9 @@ def _tree_begin(spec: MachineSpec, length: int, i: int, num: int) -> int:
 
 
 _METHODS = {
-    "star": Method(_star, _star_links, _star_cycles, lambda length, _: length - 1),
+    "star": Method(
+        _star, _star_links, _star_cycles, lambda length, _: min(1, length - 1), control_hops=lambda length: length - 1 if length > 2 else 0
+    ),
     "chain": CHAINS,
     "tree": Method(_tree, _tree_links, _tree_cycles, lambda length, _: (length - 1).bit_length()),
     "two_phase": CHAINS,

@@ -145,10 +145,10 @@ def attend_reference(q: np.ndarray, keys: np.ndarray, values: np.ndarray, scale:
     return weights @ values.astype(np.float64) / weights.sum(1, keepdims=True)
 
 
-def swiglu(pe: Pes, gate_up: View, out: View) -> None:
-    """out = silu(gate) * up; gate_up is (2, m), out (m,)."""
-    pe.silu(out, gate_up[0])
-    pe.mul(out, out, gate_up[1])
+def swiglu(pe: Pes, gate_up: View, out: View, type: Type | None = None) -> None:
+    """out = silu(gate) * up; gate_up is (2, m), out (m,). `type` as in `Pes.vector`."""
+    pe.silu(out, gate_up[0], type=type)
+    pe.mul(out, out, gate_up[1], type=type)
 
 
 def swiglu_cycles(spec: MachineSpec, m: int) -> int:

@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 from wse import errors
-from wse.bench import decode
-from wse.bench.output import DECODE_COLUMNS, Columns, table
+from wse.bench import decode, fidelity
+from wse.bench.output import DECODE_COLUMNS, FIDELITY_COLUMNS, Columns, table
 from wse.cli import COMMANDS
 from wse.compiler.compile import compile_model
 from wse.spec import PRESETS, load_spec
@@ -54,7 +54,14 @@ def _bench() -> str:
     return table(exact, [decode.measure(compiled, test, "snake", 1, False, lambda runs: None) for test in tests])
 
 
-TABLES = {"verbs": _verbs, "presets": _presets, "exit_codes": _exit_codes, "bench": _bench}
+def _fidelity() -> str:
+    """Of what takes seconds; SUMMA takes a minute."""
+    shown = ("workload", "preset", "published", "measured", "deviation", "role")
+    records = [fidelity.measure(workload) for workload in fidelity.plan() if not workload.name.startswith("SUMMA")]
+    return table([column for column in FIDELITY_COLUMNS if column[0] in shown], records) + f"\n{fidelity.summarize(records)}.\n"
+
+
+TABLES = {"verbs": _verbs, "presets": _presets, "exit_codes": _exit_codes, "bench": _bench, "fidelity": _fidelity}
 
 if __name__ == "__main__":
     README.write_text(fill(README.read_text()))

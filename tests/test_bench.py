@@ -165,3 +165,16 @@ def test_the_verb_prints_a_table_and_the_same_as_json(tmp_path, wse):
 def test_tests_that_cannot_run_are_refused(options, code, words, wse):
     done = wse("bench", "decode", "kjv", *options)
     assert done.code == code and words in done.err
+
+
+def test_fidelity_says_what_was_published_and_what_was_measured(tmp_path, wse):
+    done = wse("bench", "fidelity", "--only", "chain reduce*16", "--format", "json", "-o", str(tmp_path / "f.json"))
+    assert done.code == 0, done.err
+    written = json.loads((tmp_path / "f.json").read_text())
+    (record,) = written["results"]
+    assert (record["published"], record["measured"], record["deviation_frac"], record["cycles"]) == (91, 91, 0, 91)
+    assert written["kind"] == "fidelity" and written["provenance"]["config"]["machines"]["wse2"]["hop_cycles"] == SPEC.hop_cycles
+    table = wse("bench", "fidelity", "--only", "star reduce, P = 16*").out
+    assert "+5.0%" in table and "1 of 1 rows validate: median deviation 5.0%" in table
+    refused = wse("bench", "fidelity", "--only", "decode layer")
+    assert refused.code == 2 and "--full" in refused.err

@@ -95,7 +95,7 @@ def test_the_local_product_takes_exactly_the_predicted_cycles(spec, product, m, 
     pe.mov(start, 0)
     product.emit(pe, pe.zeros("C", (n, m)), pe.const("A", a), pe.const("B", b), start, start)
     machine = run(program)
-    check_cycles("product", spec.issue_cycles - 1 + spec.move_cycles + product.cycles(spec, m, k, n), machine.cycles)
+    check_cycles("product", spec.issue_cycles - 1 + spec.move_cycles + product.cycles(spec, m, k, n, Type.F32), machine.cycles)
     np.testing.assert_allclose(machine.read(0, 0, "C"), b.T @ a, rtol=0, atol=k * 2.0**-24 * (np.abs(b.T) @ np.abs(a)).max())
 
 

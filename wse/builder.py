@@ -81,12 +81,16 @@ class ProgramBuilder:
         Control wavelets (`Pes.send_control`) advance or reset it; `ring`: the last position is followed by the first. `pop`: when the
         command that was obeyed is taken off the wavelet. Raises `ProgramError`.
         """
+        self._route(rect, color, self._switch(rect, color, positions, ring, pop))
+
+    def _switch(self, rect: Rect, color: int, positions: Iterable[tuple[Port, Iterable[Port]]], ring: bool, pop: Pop) -> Route:
+        """The route that `switch` asks for."""
         route = Route(tuple(self._position(rect, color, rx, tx) for rx, tx in positions), ring, pop)
         if not 1 <= len(route.positions) <= MAX_POSITIONS:
             raise ProgramError(
                 f"color {color} in {rect}: a switch has 1 to {MAX_POSITIONS} positions, got {len(route.positions)}", notes=[kernel_line()]
             )
-        self._route(rect, color, route)
+        return route
 
     def _position(self, rect: Rect, color: int, rx: Port, tx: Iterable[Port]) -> tuple[Port, int]:
         """(rx port, mask of tx ports) of one route position, if there can be one."""
@@ -114,12 +118,14 @@ class ProgramBuilder:
             )
         there[...] = index
 
-    def can_route(self, rect: Rect, color: int, rx: Port, tx: Iterable[Port]) -> bool:
-        """Whether `route` with these arguments would meet no other route of `color`."""
+    def can_switch(
+        self, rect: Rect, color: int, positions: Iterable[tuple[Port, Iterable[Port]]], *, ring: bool = False, pop: Pop = Pop.ALWAYS
+    ) -> bool:
+        """Whether `switch` with these arguments would meet no other route of `color`; a plain route is a ring of one that never pops."""
         if color not in self.route_at:
             return True
         there = self.route_at[color][rect.y : rect.y + rect.height, rect.x : rect.x + rect.width]
-        return self._clash(there, Route((self._position(rect, color, rx, tx),))) is None
+        return self._clash(there, self._switch(rect, color, positions, ring, pop)) is None
 
     def _clash(self, there: np.ndarray, route: Route) -> tuple[int, int, Route] | None:
         """Where in `there`, a part of a `route_at`, another route than `route` is, and which."""

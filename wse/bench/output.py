@@ -43,6 +43,18 @@ FABRIC_COLUMNS: Columns = (
     ("x NumPy's sum", lambda r: f"{r['numpy_ratio']:,.0f}"),
 )
 
+FIDELITY_COLUMNS: Columns = (
+    ("workload", lambda r: r["test"]),
+    ("preset", lambda r: r["arch"] + "".join(f" {key}={number}" for key, number in r["settings"].items())),
+    ("unit", lambda r: r["unit"]),
+    ("published", lambda r: f"{r['published']:,.1f}"),
+    ("measured", lambda r: f"{r['measured']:,.1f}"),
+    ("deviation", lambda r: f"{r['deviation_frac']:+.1%}"),
+    ("role", lambda r: r["role"]),
+    ("source", lambda r: r["source"]),
+    ("host s", lambda r: f"{r['host_seconds']:.1f}"),
+)
+
 
 def render(kind: str, records: list[Record], columns: Columns, provenance: dict[str, Any], format: str) -> str:
     """The whole output, ending in a newline. CSV and JSON lines carry the provenance's config hash and commit in every line."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wse.bench.output import DECODE_COLUMNS, FABRIC_COLUMNS, FORMATS, render
+from wse.bench.output import DECODE_COLUMNS, FABRIC_COLUMNS, FIDELITY_COLUMNS, FORMATS, render
 from wse.cli.options import (
     arch_options,
     compile_with,
@@ -38,16 +38,20 @@ class Ranges(click.ParamType):
         return value if isinstance(value, list) else parse_ranges(value, option)
 
 
-def bench_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """How often to repeat and how to print."""
+def format_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """How to print."""
     for option in reversed((
-        click.option("-r", "--repetitions", default=3, show_default=True, type=click.IntRange(1), help="for host time; cycles are exact"),
         click.option("--format", "format_", type=click.Choice(FORMATS), default="md", show_default=True),
         click.option("--json", "as_json", is_flag=True, help="the same as --format json"),
         output_option,
     )):  # fmt: skip
         command = option(command)
     return command
+
+
+repetitions_option = click.option(
+    "-r", "--repetitions", default=3, show_default=True, type=click.IntRange(1), help="for host time; cycles are exact"
+)
 
 
 @click.group()
@@ -65,7 +69,8 @@ def bench() -> None:
 @click.option("-n", "--n-gen", type=Ranges(), default="16", show_default=True, help="numbers of tokens to generate, 0 for none")
 @click.option("-d", "--n-depth", type=Ranges(), default="0", show_default=True, help="tokens already in the context")
 @click.option("--numpy/--no-numpy", "with_numpy", default=True, show_default=True, help="run NumPy beside it, and compare the tokens")
-@bench_options
+@repetitions_option
+@format_options
 @progress_options
 def decode(
     models: tuple[str, ...], n_prompt: list[int], n_gen: list[int], n_depth: list[int], with_numpy: bool, repetitions: int,
@@ -114,7 +119,8 @@ def _too_long(model: str, test: Test, context: int) -> DoesNotFitError:
 @arch_options
 @click.option("--case", "cases", multiple=True, metavar="SIZExWAVELETS", default=("64x1024", "512x128"), show_default=True,
               help="rows of SIZE x SIZE PEs, so many wavelets each")  # fmt: skip
-@bench_options
+@repetitions_option
+@format_options
 @progress_options
 def fabric(
     arch: str, settings: tuple[str, ...], cases: tuple[str, ...], repetitions: int, format_: str, as_json: bool, output: Path | None,
@@ -142,6 +148,33 @@ def fabric(
         mesh = bench.CORNER[1].mesh
         ratio = bench.corner_ratio(records)
         text += f"\nthe same program in the corner of {mesh}x{mesh} PEs takes {ratio:.2f} x the host time it takes alone\n"
+    emit(text, output)
+
+
+@bench.command()
+@click.option("--only", metavar="PATTERN", default="", help="workloads with this in their names; * and ? stand for anything")
+@click.option("--full", is_flag=True, help="also those that take minutes and gigabytes")
+@format_options
+@progress_options
+def fidelity(only: str, full: bool, format_: str, as_json: bool, output: Path | None, progress: Progress) -> None:
+    """Cycles that others published beside those of the same workloads here, and how far apart they are."""
+    from wse.bench import fidelity as bench
+    from wse.provenance import provenance
+    from wse.warmup import warm_up
+
+    plan = bench.plan(only, full)
+    records = []
+    warm_up(progress)
+    with progress.stage("measuring fidelity", total=len(plan)) as stage:
+        for i, workload in enumerate(plan):
+            stage.done(i, workload.name)
+            records.append(bench.measure(workload))
+    machines = {workload.arch: load_machine(workload.arch, ()).model_dump() for workload in plan}
+    kind = "json" if as_json else format_
+    config = {"machines": machines, "tests": [workload.name for workload in plan]}
+    text = render("fidelity", records, FIDELITY_COLUMNS, provenance(config), kind)
+    if kind == "md":
+        text += f"\n{bench.summarize(records)}\n"
     emit(text, output)
 
 
