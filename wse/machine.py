@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,10 @@ from wse import engine
 from wse.engine.state import NEVER, Chan, Clock, Core, Fifo, Phase, Plan, Sink, Source, SramFifo, Thread, Turn
 from wse.errors import DeadlockError, FaultError, ProgramError, nearest
 from wse.isa import Col, Fault, OpClass, Port, Stall, Status, Type
-from wse.program import NUMPY_TYPE, Program
+from wse.program import NUMPY_TYPE, Program, Rect
+from wse.trace.collect import collect, switch_on
+from wse.trace.records import Trace
+from wse.trace.selection import Selection
 from wse.verify import verify
 
 FAULT_TEXT = {
@@ -57,6 +61,7 @@ class Machine:
         self._inputs = {port.name: i for i, port in enumerate(program.host_in)}
         self._outputs = {port.name: i for i, port in enumerate(program.host_out)}
         self._pending: list[list[np.ndarray]] = [[] for _ in program.host_in]
+        self._traced: Selection | None = None
 
     @property
     def cycles(self) -> int:
@@ -183,6 +188,23 @@ class Machine:
             values, cycles = self.output(name, Type.I32)
             state |= {f"out:{name}": values.view(np.uint32), f"out_cycle:{name}": cycles}
         return state
+
+    def trace(self, selection: Selection | None) -> None:
+        """Trace what `selection` says from here on, and forget what was traced before; None: nothing.
+
+        Tracing changes neither results nor cycles. Raises `ConfigError` for PEs outside the mesh.
+        """
+        self._state = switch_on(self.program, self._state, selection)
+        self._traced = selection
+
+    def traced(self, regions: Iterable[tuple[str, Rect]] = ()) -> Trace:
+        """What has been traced up to the current cycle, to be written by `wse.trace.files`. `regions`: names for rectangles of PEs.
+
+        Raises `ProgramError` when nothing is being traced.
+        """
+        if self._traced is None:
+            raise ProgramError("nothing is being traced", help="call trace(Selection(...)) before run()")
+        return collect(self.program, self._state, self._traced, regions)
 
     def waiting(self) -> list[str]:
         """One line for every thread that waits: where, for which color, in which direction, at which source line."""

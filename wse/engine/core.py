@@ -18,6 +18,7 @@ from wse.engine.state import NEVER, Clock, Core, Fifo, Phase, Plan, Rate, Thread
 from wse.engine.stream import is_stream, run_stream
 from wse.engine.switch import reroute
 from wse.engine.tasks import awaits_data, consume_for_task, listen, runnable_tasks, take_controls
+from wse.engine.trace import Category, Note, note
 from wse.engine.wheel import note_fault, schedule
 from wse.isa import Col, Done, Fault, Kind, Op, Operand, Type
 
@@ -25,18 +26,18 @@ from wse.isa import Col, Done, Fault, Kind, Op, Operand, Type
 @inline
 def step_core(
     clock, rate, code, plan, row_cycles, task_entry, queue_of, fifo, ring, chan, rival, switch, binding, sram_fifo, core, thread,
-    event, wheel, todo, journal, source, sink, out_value, out_cycle, sram, sram_f32, sram_u16, regs, regs_f32, first_core, k, cycle,
+    event, wheel, todo, journal, trace, source, sink, out_value, out_cycle, sram, sram_f32, sram_u16, regs, regs_f32, first_core, k, cycle,
 ):  # fmt: skip
     """Everything core k does in `cycle`, and when to look at it next."""
     look = NEVER
     if core[k, Core.STREAM] < 0:
         look = _step_threads(
             clock, rate, code, plan, row_cycles, task_entry, queue_of, fifo, ring, chan, switch, binding, sram_fifo, core, thread,
-            event, wheel, todo, sram, sram_f32, sram_u16, regs, regs_f32, k, cycle,
+            event, wheel, todo, trace, sram, sram_f32, sram_u16, regs, regs_f32, k, cycle,
         )  # fmt: skip
     if core[k, Core.STREAM] >= 0:
         look = run_stream(
-            clock, rate, code, plan, row_cycles, fifo, ring, chan, rival, switch, core, thread, event, wheel, todo, journal,
+            clock, rate, code, plan, row_cycles, fifo, ring, chan, rival, switch, core, thread, event, wheel, todo, journal, trace,
             source, sink, out_value, out_cycle, sram, sram_f32, sram_u16, regs, regs_f32, k, core[k, Core.STREAM], cycle,
         )  # fmt: skip
     if look < NEVER:
@@ -46,11 +47,11 @@ def step_core(
 @leaf
 def _step_threads(
     clock, rate, code, plan, row_cycles, task_entry, queue_of, fifo, ring, chan, switch, binding, sram_fifo, core, thread,
-    event, wheel, todo, sram, sram_f32, sram_u16, regs, regs_f32, k, cycle,
+    event, wheel, todo, trace, sram, sram_f32, sram_u16, regs, regs_f32, k, cycle,
 ):  # fmt: skip
     """A cycle of a core that is not in the middle of a stream; returns when to look again. May leave it at the start of one."""
     account(
-        clock, code, plan, row_cycles, fifo, ring, sram_fifo, core, thread, sram, sram_f32, sram_u16, regs, regs_f32, k, cycle,
+        clock, code, plan, row_cycles, fifo, ring, sram_fifo, core, thread, trace, sram, sram_f32, sram_u16, regs, regs_f32, k, cycle,
     )  # fmt: skip
     if core[k, Core.ENDED]:
         core[k, Core.ENDED] = 0
@@ -61,7 +62,7 @@ def _step_threads(
         phase = thread[th, Thread.PHASE]
         if phase >= Phase.BULK and thread[th, Thread.NEXT] <= cycle:
             if phase == Phase.ENDING or thread[th, Thread.POS] == thread[th, Thread.NUM]:
-                _finish(code, row_cycles, core, thread, k, th, cycle)
+                _finish(clock, code, row_cycles, core, thread, trace, k, th, cycle)
             else:  # the bulk was one step of a held operation
                 thread[th, Thread.PHASE] = Phase.LIVE
                 thread[th, Thread.NEXT] = cycle + plan[thread[th, Thread.ROW], Plan.GAP]
@@ -69,7 +70,7 @@ def _step_threads(
     if thread[base, Thread.PHASE] == Phase.FREE:
         _step_main(
             clock, rate, code, plan, row_cycles, task_entry, queue_of, fifo, ring, chan, switch, binding, core, thread,
-            event, wheel, todo, regs, k, cycle,
+            event, wheel, todo, trace, regs, k, cycle,
         )  # fmt: skip
     named = np.int64(0)
     if core[k, Core.LISTENS]:
@@ -144,12 +145,15 @@ def _next_look(code, fifo, ring, plan, sram_fifo, core, thread, k, cycle):
 
 
 @leaf
-def _finish(code, row_cycles, core, thread, k, th, cycle):
+def _finish(clock, code, row_cycles, core, thread, trace, k, th, cycle):
     """The operation on thread row th is over: free the thread, wake the main thread or a task."""
     i = thread[th, Thread.ROW]
     thread[th, Thread.PHASE] = Phase.FREE
     core[k, Core.LIVE] -= 1
     row_cycles[i, 1] += cycle - thread[th, Thread.ISSUED]
+    if clock[Clock.TRACED] & Category.OPERATION and core[k, Core.TRACED]:
+        number = th - core[k, Core.THREAD]
+        note(trace, Note.OPERATION, thread[th, Thread.ISSUED], cycle, k, i, number, thread[th, Thread.NUM], 0)
     if th == core[k, Core.THREAD]:
         core[k, Core.READY] = cycle
     if code[i, Col.DONE] == Done.ACTIVATE:
@@ -161,7 +165,7 @@ def _finish(code, row_cycles, core, thread, k, th, cycle):
 @leaf
 def _step_main(
     clock, rate, code, plan, row_cycles, task_entry, queue_of, fifo, ring, chan, switch, binding, core, thread,
-    event, wheel, todo, regs, k, cycle,
+    event, wheel, todo, trace, regs, k, cycle,
 ):  # fmt: skip
     """Let the main thread pick a task or issue its next instruction, if it can."""
     th = core[k, Core.THREAD]
@@ -176,6 +180,8 @@ def _step_main(
             core[k, Core.ACTIVE] &= ~(1 << task)
             consume_for_task(fifo, ring, event, wheel, clock, todo, binding, core, regs, k, task, cycle)
             core[k, Core.RUNNING] = 1
+            core[k, Core.TASK] = task
+            core[k, Core.TASK_SINCE] = cycle
             core[k, Core.PC] = task_entry[core[k, Core.TASKS] + task]
             core[k, Core.READY] = cycle + (rate[Rate.TASK_START] if cycle > 0 else 0)
             clock[Clock.LAST_ACTIVE] = max(clock[Clock.LAST_ACTIVE], core[k, Core.READY] - 1)
@@ -185,16 +191,18 @@ def _step_main(
         op = code[i, Col.OP]
         if op == Op.END:
             core[k, Core.RUNNING] = 0
+            if clock[Clock.TRACED] & Category.TASK and core[k, Core.TRACED]:
+                note(trace, Note.TASK, core[k, Core.TASK_SINCE], cycle, k, core[k, Core.TASK], 0, 0, 0)
         elif op == Op.REROUTE:
             reroute(
                 chan, switch, event, wheel, clock, core[k, Core.PE], code[i, Col.EXTENT], code[i, Col.EXTENT + 1],
                 code[i, Col.EXTENT + 2], code[i, Col.EXTENT + 3], cycle,
             )  # fmt: skip
             core[k, Core.PC] = i + 1
-            _count_control(clock, row_cycles, core, k, i, rate[Rate.CONTROL], cycle)
+            _count_control(clock, code, row_cycles, core, trace, k, i, rate[Rate.CONTROL], cycle)
             return
         elif op > Op.ARGMAX:
-            _control(clock, rate, code, row_cycles, core, regs, k, i, cycle)
+            _control(clock, rate, code, row_cycles, core, trace, regs, k, i, cycle)
             return
         else:
             target = th + code[i, Col.THREAD]
@@ -210,7 +218,7 @@ def _step_main(
 
 
 @leaf
-def _control(clock, rate, code, row_cycles, core, regs, k, i, cycle):
+def _control(clock, rate, code, row_cycles, core, trace, regs, k, i, cycle):
     """Execute control instruction i: tasks and branches, which do not use the datapath."""
     op = code[i, Col.OP]
     bit = 1 << code[i, Col.TASK]
@@ -227,16 +235,20 @@ def _control(clock, rate, code, row_cycles, core, regs, k, i, cycle):
         cost = rate[Rate.TAKEN]
     else:
         cost = rate[Rate.NOT_TAKEN]
-    _count_control(clock, row_cycles, core, k, i, cost, cycle)
+    _count_control(clock, code, row_cycles, core, trace, k, i, cost, cycle)
 
 
 @inline
-def _count_control(clock, row_cycles, core, k, i, cost, cycle):
+def _count_control(clock, code, row_cycles, core, trace, k, i, cost, cycle):
     """Count a control instruction that takes `cost` cycles; the next one issues after them."""
     core[k, Core.READY] = cycle + cost
     core[k, Core.INSTRUCTIONS] += 1
     row_cycles[i, 0] += cost
     row_cycles[i, 1] += cost
+    if clock[Clock.TRACED] and core[k, Core.TRACED]:
+        branch = Op.JUMP <= code[i, Col.OP] <= Op.BNE
+        if clock[Clock.TRACED] & (Category.OPERATION if branch else Category.SYNC):
+            note(trace, Note.CONTROL, cycle, cycle + cost, k, i, 0, 0, 0)
     clock[Clock.LAST_ACTIVE] = max(clock[Clock.LAST_ACTIVE], cycle + cost - 1)
 
 

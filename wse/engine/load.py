@@ -24,6 +24,7 @@ from wse.engine.state import (
     Thread,
     Turn,
 )
+from wse.engine.trace import Record
 from wse.isa import (
     FIFO_KINDS,
     FLOPS,
@@ -111,6 +112,7 @@ def load_state(program: Program) -> State:
         wheel=wheel,
         work=np.zeros(first_core + num_cores, np.int64),
         todo=np.zeros(2 * num_channels + 8, np.int64),
+        trace=np.zeros((0, len(Record)), np.int64),
         journal=np.zeros((num_channels + min(max(1024, 4 * num_channels), 1 << 20), len(Sent)), np.int64),
         router_count=np.zeros(num_routers, np.int64),
         router_chan=np.zeros((num_routers, spec.num_colors), np.int64),

@@ -41,17 +41,18 @@ def run(state: State, limit: int) -> int:
     clock[Clock.NOW] = cycle
     clock[Clock.STATUS] = status
     if status != Status.RUNNING:
-        take_back(state.fifo, state.ring, chan, event, wheel, clock, state.journal, state.sink, cycle)
+        take_back(state.fifo, state.ring, chan, event, wheel, clock, state.journal, state.trace, state.sink, cycle)
         for k in range(len(state.core)):
             accounted = state.core[k, Core.ACCOUNTED]
             if status == Status.DEADLOCK and accounted > cycle:  # looked at again after the last time anything was done
                 attribute(
-                    state.code, state.fifo, state.ring, plan, state.sram_fifo, state.core, state.thread, k, cycle, accounted, -1
-                )
+                    clock, state.code, state.fifo, state.ring, plan, state.sram_fifo, state.core, state.thread, state.trace, k,
+                    cycle, accounted, -1,
+                )  # fmt: skip
                 state.core[k, Core.ACCOUNTED] = cycle
             account(
                 clock, state.code, plan, state.row_cycles, state.fifo, state.ring, state.sram_fifo, state.core, state.thread,
-                state.sram, state.sram_f32, state.sram_u16, state.regs, state.regs_f32, k, cycle,
+                state.trace, state.sram, state.sram_f32, state.sram_u16, state.regs, state.regs_f32, k, cycle,
             )  # fmt: skip
     if status == Status.DEADLOCK and clock[Clock.REACTIVE] and not awaited and clock[Clock.ALIVE] == 0:
         status = Status.DONE  # a reactive program is over when nothing can move
@@ -70,7 +71,7 @@ def _run_parts(state, limit):
     for p in range(num_parts):
         load_part(event, wheel, clock, core, part_entity, part_start[p], part_start[p + 1])
         status, cycle = _advance(state, clock[Clock.NOW], limit, True)
-        take_back(state.fifo, state.ring, state.chan, event, wheel, clock, state.journal, state.sink, cycle)
+        take_back(state.fifo, state.ring, state.chan, event, wheel, clock, state.journal, state.trace, state.sink, cycle)
         unload_part(event, wheel, clock, part_entity, part_start[p], part_start[p + 1])
         end = max(end, cycle)
         if overall == Status.DONE or status == Status.LIMIT:
@@ -81,7 +82,7 @@ def _run_parts(state, limit):
         load_part(event, wheel, clock, core, part_entity, part_start[p], part_start[p + 1])
         if clock[Clock.PENDING] > 0:
             _, cycle = _advance(state, clock[Clock.NOW], upto, False)
-            take_back(state.fifo, state.ring, state.chan, event, wheel, clock, state.journal, state.sink, cycle)
+            take_back(state.fifo, state.ring, state.chan, event, wheel, clock, state.journal, state.trace, state.sink, cycle)
             unload_part(event, wheel, clock, part_entity, part_start[p], part_start[p + 1])
     if overall == Status.DEADLOCK:
         end = max(clock[Clock.NOW], clock[Clock.LAST_ACTIVE] + 1)
@@ -97,7 +98,7 @@ def _advance(state, cycle, limit, to_end):
     task_entry, queue_of = state.task_entry, state.queue_of
     fifo, ring, chan, rival, core, thread = state.fifo, state.ring, state.chan, state.rival, state.core, state.thread
     switch, binding, sram_fifo = state.switch, state.binding, state.sram_fifo
-    event, wheel, work, todo, journal = state.event, state.wheel, state.work, state.todo, state.journal
+    event, wheel, work, todo, journal, trace = state.event, state.wheel, state.work, state.todo, state.journal, state.trace
     router_count, router_chan = state.router_count, state.router_chan
     source, sink, host_data = state.source, state.sink, state.host_data
     out_value, out_cycle = state.out_value, state.out_cycle
@@ -131,12 +132,12 @@ def _advance(state, cycle, limit, to_end):
             for i in range(collect(event, wheel, clock, work, 1, cycle)):
                 step_core(
                     clock, rate, code, plan, row_cycles, task_entry, queue_of, fifo, ring, chan, rival, switch, binding, sram_fifo,
-                    core, thread, event, wheel, todo, journal, source, sink, out_value, out_cycle, sram, sram_f32, sram_u16, regs, regs_f32,
-                    first_core, work[i] - first_core, cycle,
+                    core, thread, event, wheel, todo, journal, trace, source, sink, out_value, out_cycle, sram, sram_f32, sram_u16,
+                    regs, regs_f32, first_core, work[i] - first_core, cycle,
                 )  # fmt: skip
                 if todo[0]:
                     drain(
-                        clock, rate, plan, fifo, ring, chan, rival, switch, core, thread, event, wheel, todo, journal,
+                        clock, rate, plan, fifo, ring, chan, rival, switch, core, thread, event, wheel, todo, journal, trace,
                         source, sink, out_value, out_cycle, cycle,
                     )  # fmt: skip
             if clock[Clock.ALIVE] == 0 and to_end:
@@ -147,7 +148,7 @@ def _advance(state, cycle, limit, to_end):
                 c = work[i]
                 if c >= num_channels:
                     s = c - num_channels
-                    stream_in(clock, rate, fifo, ring, event, wheel, todo, source, host_data, s, c, cycle)
+                    stream_in(clock, rate, fifo, ring, event, wheel, todo, trace, source, host_data, s, c, cycle)
                     continue
                 if chan[c, Chan.SWITCH] >= 0:
                     if turn(fifo, ring, chan, switch, event, wheel, clock, todo, c, cycle):
@@ -161,17 +162,17 @@ def _advance(state, cycle, limit, to_end):
                 if router_count[r] == 1:
                     router_count[r] = 0
                     send_now(
-                        clock, rate, fifo, ring, chan, switch, event, wheel, todo, sink, out_value, out_cycle,
+                        clock, rate, fifo, ring, chan, switch, event, wheel, todo, trace, sink, out_value, out_cycle,
                         router_chan[r, 0], cycle,
                     )  # fmt: skip
                 else:
                     arbitrate(
-                        clock, rate, fifo, ring, chan, switch, event, wheel, todo, sink, out_value, out_cycle, router_count, router_chan,
-                        r, cycle,
+                        clock, rate, fifo, ring, chan, switch, event, wheel, todo, trace, sink, out_value, out_cycle, router_count,
+                        router_chan, r, cycle,
                     )  # fmt: skip
             if todo[0]:
                 drain(
-                    clock, rate, plan, fifo, ring, chan, rival, switch, core, thread, event, wheel, todo, journal,
+                    clock, rate, plan, fifo, ring, chan, rival, switch, core, thread, event, wheel, todo, journal, trace,
                     source, sink, out_value, out_cycle, cycle,
                 )  # fmt: skip
         cycle += 1
