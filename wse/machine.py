@@ -13,6 +13,8 @@ from wse.engine.state import NEVER, Chan, Clock, Core, Fifo, Phase, Plan, Sink, 
 from wse.errors import DeadlockError, FaultError, ProgramError, nearest
 from wse.isa import Col, Fault, OpClass, Port, Stall, Status, Type
 from wse.program import NUMPY_TYPE, Program, Rect
+from wse.sanitize import ERRORS, Sanitizer, explain, note_written
+from wse.sanitize import switch_on as switch_sanitizer_on
 from wse.trace.collect import collect, switch_on
 from wse.trace.records import Trace
 from wse.trace.selection import Selection
@@ -23,6 +25,9 @@ FAULT_TEXT = {
     Fault.DIVIDE_BY_ZERO: "division by zero",
     Fault.SWITCH_PAST_END: "a control wavelet advances a switch without ring mode past its last position",
     Fault.BAD_TASK: "a control wavelet names a task that has no code or is bound to a color",
+    Fault.UNWRITTEN: "an operation reads what nothing has written",
+    Fault.OUT_OF_SYMBOL: "a memory operand reaches outside the array its address is in",
+    Fault.SHARED_WORD: "two operations under way share a word, and one writes it",
 }
 
 
@@ -51,13 +56,16 @@ class Counters:
 class Machine:
     """A wafer loaded with `program`: every run starts where the last one stopped.
 
-    Raises `ProgramError` when the program breaks a rule that can be checked before it runs.
+    `sanitize`: check every memory operand, slowly (`wse.sanitize`); True for the machine's own timing. Values, cycles and counters are
+    those of a run without, up to the first fault. Raises `ProgramError` when the program breaks a rule that can be checked before it runs.
     """
 
-    def __init__(self, program: Program):
+    def __init__(self, program: Program, sanitize: Sanitizer | bool = False):
         verify(program)
         self.program = program
         self._state = engine.load_state(program)
+        if sanitize:
+            self._state = switch_sanitizer_on(program, self._state, Sanitizer() if sanitize is True else sanitize)
         self._inputs = {port.name: i for i, port in enumerate(program.host_in)}
         self._outputs = {port.name: i for i, port in enumerate(program.host_out)}
         self._pending: list[list[np.ndarray]] = [[] for _ in program.host_in]
@@ -67,6 +75,11 @@ class Machine:
     def cycles(self) -> int:
         """Cycles executed since loading."""
         return int(self._state.clock[Clock.NOW])
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the programs of all PEs have ended."""
+        return int(self._state.clock[Clock.ALIVE]) == 0
 
     @property
     def fault(self) -> tuple[Fault, int, int] | None:
@@ -119,7 +132,10 @@ class Machine:
             row, color = int(clock[Clock.FAULT_ROW]), self.fault_color
             notes = [f"instruction from {self.program.source_lines[self.program.code[row, Col.LINE]]}"] if row >= 0 else []
             where = f" on color {color}" if color >= 0 else ""
-            raise FaultError(f"{FAULT_TEXT[fault]}{where} at PE ({x},{y}) in cycle {cycle}", notes=notes)
+            if fault in ERRORS:
+                what, more = explain(self.program, self._state)
+                where, notes = f": {what}", notes + more
+            raise ERRORS.get(fault, FaultError)(f"{FAULT_TEXT[fault]}{where} at PE ({x},{y}) in cycle {cycle}", notes=notes)
         if status == Status.DEADLOCK:
             waits = self.waiting()
             raise DeadlockError(
@@ -145,6 +161,7 @@ class Machine:
         """Overwrite the array `name` in the SRAM of PE (x, y)."""
         view = self._symbol(x, y, name)
         view[...] = np.asarray(values, view.dtype).reshape(view.shape)
+        note_written(self._state, view.__array_interface__["data"][0] - self._state.sram.ctypes.data, view.nbytes)
 
     def counters(self) -> Counters:
         """A reading of all counters, as of the current cycle."""

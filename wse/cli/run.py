@@ -29,12 +29,13 @@ from wse.progress import Progress
 @json_option
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="leave a run folder here, for `wse report`")
 @click.option("--force", is_flag=True, help="replace the run folder that --output names")
+@click.option("--sanitize", is_flag=True, help="check every memory operand, and that results do not depend on timing (slow)")
 @trace_options
 @progress_options
 def run(
     model: str, prompt: str, n_gen: int, temperature: float, top_p: float, seed: int, check: bool | None, as_json: bool,
-    output: Path | None, force: bool, trace: Path | None, trace_events: str | None, trace_pes: str | None, trace_cycles: str | None,
-    trace_max: int | None, progress: Progress, **options: Any,
+    output: Path | None, force: bool, sanitize: bool, trace: Path | None, trace_events: str | None, trace_pes: str | None,
+    trace_cycles: str | None, trace_max: int | None, progress: Progress, **options: Any,
 ) -> None:  # fmt: skip
     """Compile MODEL, decode on the emulated wafer, report.
 
@@ -68,7 +69,7 @@ def run(
     choose = (lambda logits: sample(logits, temperature, top_p, rng)) if temperature > 0 else None
     with progress.stage("loading the wafer"):
         sampler = Sampler(compiled.program)
-        session = Session(compiled, choose, Machine.run if output is None else sampler.run)
+        session = Session(compiled, choose, Machine.run if output is None else sampler.run, sanitize)
     if traced is not None:
         session.machine.trace(traced)
     session.check_room(len(ids), n_gen)
@@ -87,6 +88,10 @@ def run(
         if trace is not None:
             placement = compiled.placement
             write_machine_trace(session.machine, trace, list(zip(placement.names, placement.rects, strict=True)), progress.note)
+    if sanitize:
+        with progress.stage("running with another timing"):
+            session.check_timing([*ids, *(token.id for token in tokens[:-1])])
+        progress.note("sanitized: every memory operand was checked, and another timing gave the same results")
     checked = _check(session.compiled, ids, [token.id for token in tokens], check, temperature, progress)
     summary = summarize(session, ids, tokens, tokenizer.decode([token.id for token in tokens]), checked)
     if output is not None:

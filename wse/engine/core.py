@@ -14,6 +14,7 @@ from wse.engine.account import account, data_cycle, room_for_beat
 from wse.engine.alu import wrap_i32
 from wse.engine.beat import beat
 from wse.engine.issue import issue
+from wse.engine.sanitize import leave
 from wse.engine.state import NEVER, Clock, Core, Fifo, Phase, Plan, Rate, Thread, Waits
 from wse.engine.stream import is_stream, run_stream
 from wse.engine.switch import reroute
@@ -26,14 +27,15 @@ from wse.isa import Col, Done, Fault, Kind, Op, Operand, Type
 @inline
 def step_core(
     clock, rate, code, plan, row_cycles, task_entry, queue_of, fifo, ring, chan, rival, switch, binding, sram_fifo, core, thread,
-    event, wheel, todo, journal, trace, source, sink, out_value, out_cycle, sram, sram_f32, sram_u16, regs, regs_f32, first_core, k, cycle,
+    event, wheel, todo, journal, trace, source, sink, out_value, out_cycle, sram, sram_f32, sram_u16, shadow, regs, regs_f32, first_core,
+    k, cycle,
 ):  # fmt: skip
     """Everything core k does in `cycle`, and when to look at it next."""
     look = NEVER
     if core[k, Core.STREAM] < 0:
         look = _step_threads(
             clock, rate, code, plan, row_cycles, task_entry, queue_of, fifo, ring, chan, switch, binding, sram_fifo, core, thread,
-            event, wheel, todo, trace, sram, sram_f32, sram_u16, regs, regs_f32, k, cycle,
+            event, wheel, todo, trace, sram, sram_f32, sram_u16, shadow, regs, regs_f32, k, cycle,
         )  # fmt: skip
     if core[k, Core.STREAM] >= 0:
         look = run_stream(
@@ -47,7 +49,7 @@ def step_core(
 @leaf
 def _step_threads(
     clock, rate, code, plan, row_cycles, task_entry, queue_of, fifo, ring, chan, switch, binding, sram_fifo, core, thread,
-    event, wheel, todo, trace, sram, sram_f32, sram_u16, regs, regs_f32, k, cycle,
+    event, wheel, todo, trace, sram, sram_f32, sram_u16, shadow, regs, regs_f32, k, cycle,
 ):  # fmt: skip
     """A cycle of a core that is not in the middle of a stream; returns when to look again. May leave it at the start of one."""
     account(
@@ -62,7 +64,7 @@ def _step_threads(
         phase = thread[th, Thread.PHASE]
         if phase >= Phase.BULK and thread[th, Thread.NEXT] <= cycle:
             if phase == Phase.ENDING or thread[th, Thread.POS] == thread[th, Thread.NUM]:
-                _finish(clock, code, row_cycles, core, thread, trace, k, th, cycle)
+                _finish(clock, code, row_cycles, core, thread, trace, shadow, k, th, cycle)
             else:  # the bulk was one step of a held operation
                 thread[th, Thread.PHASE] = Phase.LIVE
                 thread[th, Thread.NEXT] = cycle + plan[thread[th, Thread.ROW], Plan.GAP]
@@ -70,7 +72,7 @@ def _step_threads(
     if thread[base, Thread.PHASE] == Phase.FREE:
         _step_main(
             clock, rate, code, plan, row_cycles, task_entry, queue_of, fifo, ring, chan, switch, binding, core, thread,
-            event, wheel, todo, trace, regs, k, cycle,
+            event, wheel, todo, trace, shadow, regs, k, cycle,
         )  # fmt: skip
     named = np.int64(0)
     if core[k, Core.LISTENS]:
@@ -98,7 +100,7 @@ def _step_threads(
             core[k, Core.LAST_THREAD] = th - base
             named |= beat(
                 clock, rate, code, plan, row_cycles, fifo, ring, sram_fifo, core, thread, event, wheel, todo,
-                sram, sram_f32, sram_u16, regs, regs_f32, k, th, cycle,
+                sram, sram_f32, sram_u16, shadow, regs, regs_f32, k, th, cycle,
             )  # fmt: skip
             break
     core[k, Core.ACTIVE] |= named  # seen from the next cycle on
@@ -145,10 +147,12 @@ def _next_look(code, fifo, ring, plan, sram_fifo, core, thread, k, cycle):
 
 
 @leaf
-def _finish(clock, code, row_cycles, core, thread, trace, k, th, cycle):
+def _finish(clock, code, row_cycles, core, thread, trace, shadow, k, th, cycle):
     """The operation on thread row th is over: free the thread, wake the main thread or a task."""
     i = thread[th, Thread.ROW]
     thread[th, Thread.PHASE] = Phase.FREE
+    if clock[Clock.SANITIZE]:
+        leave(code, core, thread, shadow, k, th)
     core[k, Core.LIVE] -= 1
     row_cycles[i, 1] += cycle - thread[th, Thread.ISSUED]
     if clock[Clock.TRACED] & Category.OPERATION and core[k, Core.TRACED]:
@@ -165,7 +169,7 @@ def _finish(clock, code, row_cycles, core, thread, trace, k, th, cycle):
 @leaf
 def _step_main(
     clock, rate, code, plan, row_cycles, task_entry, queue_of, fifo, ring, chan, switch, binding, core, thread,
-    event, wheel, todo, trace, regs, k, cycle,
+    event, wheel, todo, trace, shadow, regs, k, cycle,
 ):  # fmt: skip
     """Let the main thread pick a task or issue its next instruction, if it can."""
     th = core[k, Core.THREAD]
@@ -208,7 +212,7 @@ def _step_main(
             target = th + code[i, Col.THREAD]
             if thread[target, Thread.PHASE] != Phase.FREE:
                 return
-            if not issue(clock, rate, code, plan, queue_of, core, thread, regs, k, target, i, cycle):
+            if not issue(clock, rate, code, plan, queue_of, core, thread, shadow, regs, k, target, i, cycle):
                 note_fault(clock, Fault.OUT_OF_BOUNDS, core[k, Core.PE], 1, -1, i, cycle)
                 thread[target, Thread.PHASE] = Phase.ENDING
                 thread[target, Thread.NEXT] = NEVER

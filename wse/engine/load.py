@@ -8,6 +8,7 @@ from wse.engine.load_cores import load_cores, load_tasks, queue_table
 from wse.engine.load_fabric import find_rivals, load_fabric, trace_back
 from wse.engine.parts import find_parts
 from wse.engine.plan import can_fault, plan_instructions
+from wse.engine.sanitize import Shadow
 from wse.engine.state import HORIZON, NEVER, WHEEL_SLOTS, Chan, Clock, Event, Fifo, Sent, Sink, Source, State, Turn
 from wse.engine.tables import table
 from wse.engine.trace import Record
@@ -91,6 +92,7 @@ def load_state(program: Program) -> State:
         sram=sram,
         sram_f32=sram.view(np.float32),
         sram_u16=sram.view(np.uint16),
+        shadow=np.zeros((0, len(Shadow)), np.int64),
         regs=regs,
         regs_f32=regs.view(np.float32),
     )

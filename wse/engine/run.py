@@ -103,7 +103,7 @@ def _advance(state, cycle, limit, to_end):
     source, sink, host_data = state.source, state.sink, state.host_data
     out_value, out_cycle = state.out_value, state.out_cycle
     sram, sram_f32, sram_u16 = state.sram, state.sram_f32, state.sram_u16
-    regs, regs_f32 = state.regs, state.regs_f32
+    shadow, regs, regs_f32 = state.shadow, state.regs, state.regs_f32
     num_channels, first_core = chan.shape[0], clock[Clock.FIRST_CORE]
     status = Status.RUNNING
     while status == Status.RUNNING:
@@ -133,7 +133,7 @@ def _advance(state, cycle, limit, to_end):
                 step_core(
                     clock, rate, code, plan, row_cycles, task_entry, queue_of, fifo, ring, chan, rival, switch, binding, sram_fifo,
                     core, thread, event, wheel, todo, journal, trace, source, sink, out_value, out_cycle, sram, sram_f32, sram_u16,
-                    regs, regs_f32, first_core, work[i] - first_core, cycle,
+                    shadow, regs, regs_f32, first_core, work[i] - first_core, cycle,
                 )  # fmt: skip
                 if todo[0]:
                     drain(

@@ -266,6 +266,10 @@ class Clock(IntEnum):
     TO_END = 20  # the run ends with the programs, not with awaited outputs
     LAST_AWAITED = 19  # latest arrival among the last awaited wavelets
     TRACED = 26  # mask of `wse.engine.trace.Category`, 0 when nothing is traced
+    SANITIZE = 27  # check memory operands, `wse.engine.sanitize`
+    TIMING_SEED = 28  # of random delays while sanitizing, 0 without
+    FAULT_HALF = 29  # half-word of the PE's SRAM that a fault of the sanitizer is about
+    FAULT_OTHER_ROW = 30  # instruction of another thread with a part in it, -1 without
 
 
 class Rate(IntEnum):
@@ -318,5 +322,6 @@ class State(NamedTuple):
     sram: np.ndarray  # int32, as in Program
     sram_f32: np.ndarray  # the same memory
     sram_u16: np.ndarray  # the same memory
+    shadow: np.ndarray  # int64 (half-words of sram, Shadow) while sanitizing, else (0, Shadow); `wse.engine.sanitize`
     regs: np.ndarray  # int32 (num_cores, num_registers)
     regs_f32: np.ndarray  # the same memory
