@@ -128,6 +128,7 @@ class _Packets:
         """Descriptors of a track and of what it is in, when they are new."""
         if track in self._tracks:
             return
+        parent: tuple[Any, ...] | None
         if len(track) == 1:
             name, parent, rank = track[0], None, len(self._tracks)
         elif isinstance(track[1], Rect):
