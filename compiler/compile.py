@@ -126,6 +126,7 @@ def place_model(
     partitioner = Partitioner(model.config, spec, dtype, context)
     if options.placement is not None:
         placement = read_placement(options.placement)
+        _check_mesh(placement.width, placement.height, spec, str(options.placement))
         problem = fixed_problem(placement, partitioner)
         if mesh not in (None, (placement.width, placement.height)):
             raise ConfigError(f"{options.placement} is for a mesh of {placement.width}x{placement.height}, not {mesh[0]}x{mesh[1]}")  # type: ignore[index]
@@ -139,8 +140,6 @@ def place_model(
 
 def fixed_problem(placement: Placement, partitioner: Partitioner) -> Problem:
     """The problem that has this placement as its only answer. Raises `ConfigError` when it is illegal."""
-    spec = partitioner.spec
-    _check_mesh(placement.width, placement.height, spec, "the placement")
     placement.verify()
     blocks = placement.blocks(partitioner)
     sides = {(n, key): side for key, of in (("input", placement.inputs), ("output", placement.outputs))

@@ -125,6 +125,12 @@ class Partitioner:
                     block = Block(part.value, None, part, width, height, slices, self._bytes(part, width, height, slices))
                     found.append((block, self.cost(block)))
         if not found and (max_width, max_height) == (self.spec.width, self.spec.height):
+            if not least[1]:
+                narrowest = self.config.n_kv_heads
+                raise DoesNotFitError(
+                    f"block '{part}' does not fit: it needs at least {narrowest}x1 PEs, {self.spec.name} has {max_width}x{max_height}",
+                    help="take a machine with more PEs",
+                )
             need, width, height = least
             raise DoesNotFitError(
                 f"block '{part}' does not fit: {need} B on a PE even on {width}x{height} PEs, of {self.spec.data_bytes - CODE_BYTES} B",
