@@ -13,6 +13,7 @@ order in which it was written. Roles in a collective are just narrower rectangle
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -23,7 +24,7 @@ import numpy as np
 from wse.encode import encode
 from wse.errors import ProgramError
 from wse.isa import BRANCHES, MAX_POSITIONS, Col, Command, Done, Op, Pop, Port, Type, control_bits
-from wse.link import Array, FifoArray, Fragment, Label, Route, link
+from wse.link import Array, EmptyArray, FifoArray, Fragment, Label, Route, link
 from wse.operands import Fifo, Popped, Push, Recv, Reg, Send, View, contiguous
 from wse.program import NO_OP, NUMPY_TYPE, Binding, HostPort, Program, Rect
 from wse.spec import MachineSpec
@@ -216,6 +217,10 @@ class Pes:
         """An array of zeros."""
         return self._declare(name, (shape,) if isinstance(shape, int) else shape, type, None)
 
+    def empty(self, name: str, shape: int | tuple[int, ...], type: Type = Type.F32) -> View:
+        """An array to be written before it is read: it is zeros, but `Machine(program, sanitize=…)` holds the kernel to that."""
+        return self._declare(name, (shape,) if isinstance(shape, int) else shape, type, None, EmptyArray)
+
     def fifo(self, name: str, capacity: int, type: Type = Type.F32, *, on_push: int = -1, on_pop: int = -1) -> Fifo:
         """A FIFO of `capacity` elements in SRAM, empty at load; `on_push`, `on_pop`: tasks that pushes and pops activate."""
         where = kernel_line()
@@ -229,9 +234,11 @@ class Pes:
         )
         return Fifo(name, type)
 
-    def _declare(self, name: str, shape: tuple[int, ...], type: Type, data: np.ndarray | None) -> View:
+    def _declare(
+        self, name: str, shape: tuple[int, ...], type: Type, data: np.ndarray | None, kind: builtins.type[Array] = Array
+    ) -> View:
         shape = tuple(int(extent) for extent in shape)
-        self.program.emit(self.rect, self.task, Array(name, type, shape, data, self.program.line_index()))
+        self.program.emit(self.rect, self.task, kind(name, type, shape, data, self.program.line_index()))
         return View(name, type, shape, contiguous(shape))
 
     # --- operands ---------------------------------------------------------------------------------------------

@@ -64,6 +64,30 @@ class FaultError(ConfigError):
     kind = "fault"
 
 
+class UnwrittenReadError(FaultError):
+    """With `sanitize`: an operation read SRAM that nothing had written."""
+
+    kind = "unwritten-read"
+
+
+class SymbolBoundsError(FaultError):
+    """With `sanitize`: an operand left the array its address is in, though not the PE's SRAM."""
+
+    kind = "symbol-bounds"
+
+
+class SharedWordError(FaultError):
+    """With `sanitize`: operations of two threads of a PE shared a word while both were under way, and one of them writes it."""
+
+    kind = "shared-word"
+
+
+class TimeDependentError(FaultError):
+    """With `sanitize`: the program computes something else when its timing changes."""
+
+    kind = "time-dependent"
+
+
 class DoesNotFitError(WseError):
     """SRAM, mesh, colors or context are too small: what was needed, what there is, what would fit."""
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from wse.errors import ConfigError
 
@@ -15,7 +18,14 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write `data` beside `path`, then rename. Raises `ConfigError` when that cannot be done."""
+    """Write `data` to `path`. Raises `ConfigError` when that cannot be done."""
+    with open_new(path) as file:
+        file.write(data)
+
+
+@contextmanager
+def open_new(path: Path) -> Iterator[BinaryIO]:
+    """A file to write to, beside `path`, that takes its place at the end and is gone if anything is raised. Raises `ConfigError`."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -23,8 +33,10 @@ def write_bytes(path: Path, data: bytes) -> None:
         raise ConfigError(f"cannot write {path}: {error.strerror}") from None
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            yield file
         os.replace(name, path)
-    except OSError as error:
+    except BaseException as error:
         os.unlink(name)
-        raise ConfigError(f"cannot write {path}: {error.strerror}") from None
+        if isinstance(error, OSError):
+            raise ConfigError(f"cannot write {path}: {error.strerror}") from None
+        raise

@@ -332,6 +332,10 @@ class Fault(IntEnum):
     DIVIDE_BY_ZERO = 2  # i32 DIV or MOD
     SWITCH_PAST_END = 3  # ADVANCE at the last position of a switch without ring mode
     BAD_TASK = 4  # a control wavelet names a task that has no code, or that a color is bound to
+    # found by the sanitizer alone
+    UNWRITTEN = 5  # a memory operand reads a word that nothing has written
+    OUT_OF_SYMBOL = 6  # a memory operand reaches outside the array its address is in
+    SHARED_WORD = 7  # operations of two threads of a core share a word while both are under way, and one writes it
 
 
 class Status(IntEnum):

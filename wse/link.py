@@ -62,7 +62,12 @@ class Array:
 
 
 @dataclass(frozen=True)
-class FifoArray(Array):
+class EmptyArray(Array):
+    """An array that nothing is known of before it is written."""
+
+
+@dataclass(frozen=True)
+class FifoArray(EmptyArray):
     """The storage of a FIFO in SRAM, and the tasks that a push or pop activates, -1 for none."""
 
     on_push: int
@@ -108,7 +113,7 @@ class Fragment:
             self.symbols,
             [(row, label.number) for row, label in self.targets],
             [(row, label.number) for row, label in self.labels],
-            [(array.name, int(array.type), array.shape) for array in self.arrays],
+            [(array.name, int(array.type), array.shape, isinstance(array, EmptyArray)) for array in self.arrays],
             [(array.on_push, array.on_pop) for array in self.arrays if isinstance(array, FifoArray)],
             self.bindings,
         )
@@ -189,7 +194,8 @@ def _layout(fragments: list[Fragment], where: str, source_lines: tuple[str, ...]
         for array in fragment.arrays:
             if array.name in layout:
                 raise ProgramError(f"{where} has two arrays named '{array.name}'", notes=[source_lines[array.line]])
-            layout[array.name] = symbol = Symbol(array.name, address, array.type, array.shape)
+            written = not isinstance(array, EmptyArray)
+            layout[array.name] = symbol = Symbol(array.name, address, array.type, array.shape, written)
             address += (symbol.num_elements * TYPE_BYTES[array.type] + 3) // 4 * 4
     return layout, address
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,12 @@ from wse.engine.state import NEVER, Chan, Clock, Core, Phase, Plan, Sink, Source
 from wse.errors import DeadlockError, FaultError, ProgramError, nearest
 from wse.hang import HangReport, diagnose
 from wse.isa import Col, Fault, OpClass, Port, Stall, Status, Type
-from wse.program import NUMPY_TYPE, Program
+from wse.program import NUMPY_TYPE, Program, Rect
+from wse.sanitize import ERRORS, Sanitizer, explain, note_written
+from wse.sanitize import switch_on as switch_sanitizer_on
+from wse.trace.collect import collect, switch_on
+from wse.trace.records import Trace
+from wse.trace.selection import Selection
 from wse.verify import verify
 
 FAULT_TEXT = {
@@ -20,6 +26,9 @@ FAULT_TEXT = {
     Fault.DIVIDE_BY_ZERO: "division by zero",
     Fault.SWITCH_PAST_END: "a control wavelet advances a switch without ring mode past its last position",
     Fault.BAD_TASK: "a control wavelet names a task that has no code or is bound to a color",
+    Fault.UNWRITTEN: "an operation reads what nothing has written",
+    Fault.OUT_OF_SYMBOL: "a memory operand reaches outside the array its address is in",
+    Fault.SHARED_WORD: "two operations under way share a word, and one writes it",
 }
 
 
@@ -48,22 +57,31 @@ class Counters:
 class Machine:
     """A wafer loaded with `program`: every run starts where the last one stopped.
 
-    Raises `ProgramError` when the program breaks a rule that can be checked before it runs, or when it can be proved to hang (unless
-    `refuse_hangs` is off).
+    `sanitize`: check every memory operand, slowly (`wse.sanitize`); True for the machine's own timing. Values, cycles and counters are
+    those of a run without, up to the first fault. Raises `ProgramError` when the program breaks a rule that can be checked before
+    it runs, or when it can be proved to hang (unless `refuse_hangs` is off).
     """
 
-    def __init__(self, program: Program, *, refuse_hangs: bool = True):
+    def __init__(self, program: Program, sanitize: Sanitizer | bool = False, *, refuse_hangs: bool = True):
         verify(program, refuse_hangs=refuse_hangs)
         self.program = program
         self._state = engine.load_state(program)
+        if sanitize:
+            self._state = switch_sanitizer_on(program, self._state, Sanitizer() if sanitize is True else sanitize)
         self._inputs = {port.name: i for i, port in enumerate(program.host_in)}
         self._outputs = {port.name: i for i, port in enumerate(program.host_out)}
         self._pending: list[list[np.ndarray]] = [[] for _ in program.host_in]
+        self._traced: Selection | None = None
 
     @property
     def cycles(self) -> int:
         """Cycles executed since loading."""
         return int(self._state.clock[Clock.NOW])
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the programs of all PEs have ended."""
+        return int(self._state.clock[Clock.ALIVE]) == 0
 
     @property
     def fault(self) -> tuple[Fault, int, int] | None:
@@ -116,7 +134,10 @@ class Machine:
             row, color = int(clock[Clock.FAULT_ROW]), self.fault_color
             notes = [f"instruction from {self.program.source_lines[self.program.code[row, Col.LINE]]}"] if row >= 0 else []
             where = f" on color {color}" if color >= 0 else ""
-            raise FaultError(f"{FAULT_TEXT[fault]}{where} at PE ({x},{y}) in cycle {cycle}", notes=notes)
+            if fault in ERRORS:
+                what, more = explain(self.program, self._state)
+                where, notes = f": {what}", notes + more
+            raise ERRORS.get(fault, FaultError)(f"{FAULT_TEXT[fault]}{where} at PE ({x},{y}) in cycle {cycle}", notes=notes)
         if status == Status.DEADLOCK:
             raise DeadlockError(self.hang())
 
@@ -142,6 +163,7 @@ class Machine:
         """Overwrite the array `name` in the SRAM of PE (x, y)."""
         view = self._symbol(x, y, name)
         view[...] = np.asarray(values, view.dtype).reshape(view.shape)
+        note_written(self._state, view.__array_interface__["data"][0] - self._state.sram.ctypes.data, view.nbytes)
 
     def counters(self) -> Counters:
         """A reading of all counters, as of the current cycle."""
@@ -185,6 +207,23 @@ class Machine:
             values, cycles = self.output(name, Type.I32)
             state |= {f"out:{name}": values.view(np.uint32), f"out_cycle:{name}": cycles}
         return state
+
+    def trace(self, selection: Selection | None) -> None:
+        """Trace what `selection` says from here on, and forget what was traced before; None: nothing.
+
+        Tracing changes neither results nor cycles. Raises `ConfigError` for PEs outside the mesh.
+        """
+        self._state = switch_on(self.program, self._state, selection)
+        self._traced = selection
+
+    def traced(self, regions: Iterable[tuple[str, Rect]] = ()) -> Trace:
+        """What has been traced up to the current cycle, to be written by `wse.trace.files`. `regions`: names for rectangles of PEs.
+
+        Raises `ProgramError` when nothing is being traced.
+        """
+        if self._traced is None:
+            raise ProgramError("nothing is being traced", help="call trace(Selection(...)) before run()")
+        return collect(self.program, self._state, self._traced, regions)
 
     def _port(self, ports: dict[str, int], name: str, kind: str) -> int:
         if name not in ports:

@@ -71,6 +71,7 @@ class Symbol:
     address: int
     type: Type
     shape: tuple[int, ...]
+    written: bool = True  # it has data at load, if only zeros
 
     @property
     def num_elements(self) -> int:

@@ -12,6 +12,7 @@ from wse.compiler.lower import RESULTS_OUT, TOKENS_IN
 from wse.errors import DoesNotFitError
 from wse.isa import Status, Type
 from wse.machine import Counters, Machine
+from wse.races import check_timing
 
 
 @dataclass(frozen=True)
@@ -30,11 +31,12 @@ class Session:
         compiled: Compiled,
         choose: Callable[[np.ndarray], int] | None = None,
         run: Callable[[Machine, dict[str, int]], Status] = Machine.run,
+        sanitize: bool = False,
     ):
         """`choose` picks a token from logits (float32); it wants a model compiled with head "logits". `run` stands in for
-        `Machine.run`, to look at the machine on the way (`wse.view.frames.Sampler.run`)."""
+        `Machine.run`, to look at the machine on the way (`wse.view.frames.Sampler.run`). `sanitize`: as `Machine` takes it."""
         self.compiled = compiled
-        self.machine = Machine(compiled.program)
+        self.machine = Machine(compiled.program, sanitize)
         self.position = 0
         self.prompt_counters: Counters | None = None
         self._choose, self._run = choose, run
@@ -69,10 +71,21 @@ class Session:
 
     def step(self, tokens: list[int]) -> Token:
         """Feed `tokens`, wait for all their results; the token that follows the last."""
-        per_token = self.compiled.model.config.vocab_size if self._choose else 1
-        self.machine.feed(TOKENS_IN, self._embeddings[tokens].astype(np.float32))
-        self.machine.check(self._run(self.machine, {RESULTS_OUT: per_token * len(tokens)}))
+        self._feed(self.machine, tokens, self._run)
         self.position += len(tokens)
         values, cycles = self.machine.output(RESULTS_OUT, Type.F32 if self._choose else Type.I32)
-        result = self._choose(values[-per_token:]) if self._choose else int(values[-1])
+        result = self._choose(values[-self._results_per_token :]) if self._choose else int(values[-1])
         return Token(result, int(cycles[-1]))
+
+    def check_timing(self, tokens: list[int]) -> None:
+        """Run `tokens` through the model on two more machines, one with another timing. Raises `TimeDependentError` if results differ."""
+        check_timing(self.compiled.program, lambda machine: self._feed(machine, tokens, Machine.run), seeds=(1,))
+
+    @property
+    def _results_per_token(self) -> int:
+        return self.compiled.model.config.vocab_size if self._choose else 1
+
+    def _feed(self, machine: Machine, tokens: list[int], run: Callable[[Machine, dict[str, int]], Status]) -> None:
+        """Feed `tokens` to a machine and wait for all their results."""
+        machine.feed(TOKENS_IN, self._embeddings[tokens].astype(np.float32))
+        machine.check(run(machine, {RESULTS_OUT: self._results_per_token * len(tokens)}))

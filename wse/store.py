@@ -18,7 +18,7 @@ from wse.isa import Port, Type
 from wse.program import Binding, CodeClass, HostPort, Program, SramFifo, Symbol
 from wse.spec import MachineSpec
 
-SCHEMA = 4
+SCHEMA = 5
 _ARRAYS = (
     "code", "row_ops", "core_pe", "core_class", "core_sram", "sram", "channel_pe", "channel_color", "channel_rx", "channel_tx",
     "channel_line", "switches",
@@ -76,7 +76,7 @@ def _rebuild(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Program:
     classes = []
     for entry in header["classes"]:
         symbols = {
-            name: Symbol(s["name"], s["address"], Type(s["type"]), tuple(s["shape"])) for name, s in entry["symbols"].items()
+            name: Symbol(s["name"], s["address"], Type(s["type"]), tuple(s["shape"]), s["written"]) for name, s in entry["symbols"].items()
         }
         bindings = tuple(Binding(**binding) for binding in entry["bindings"])
         fifos = tuple(SramFifo(**{**fifo, "type": Type(fifo["type"])}) for fifo in entry["fifos"])

@@ -21,11 +21,12 @@ from wse.cli.place import place
 from wse.cli.report import report
 from wse.cli.run import run
 from wse.cli.sweep import sweep
+from wse.cli.trace import trace
 from wse.cli.verify import verify
 from wse.errors import EXIT_BUG, WseError
 
 COMMANDS: tuple[click.Command, ...] = (
-    run, report, verify, bench, compile_, place, compare, sweep, models, config, doctor, warmup,
+    run, report, trace, verify, bench, compile_, place, compare, sweep, models, config, doctor, warmup,
 )  # fmt: skip
 
 

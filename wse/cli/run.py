@@ -12,6 +12,7 @@ from typing import Any, TextIO
 import click
 
 from wse.cli.options import compile_with, emit_json, json_option, machine_options, progress_options
+from wse.cli.trace import requested, trace_options, write_machine_trace
 from wse.errors import ConfigError, DeadlockError, VerificationError
 from wse.progress import Progress
 
@@ -29,10 +30,13 @@ from wse.progress import Progress
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="leave a run folder here, for `wse report`")
 @click.option("--hang", type=click.Path(path_type=Path), help="where to write the report on a deadlock (default: -o with .hang.json)")
 @click.option("--force", is_flag=True, help="replace the run folder that --output names")
+@click.option("--sanitize", is_flag=True, help="check every memory operand, and that results do not depend on timing (slow)")
+@trace_options
 @progress_options
 def run(
     model: str, prompt: str, n_gen: int, temperature: float, top_p: float, seed: int, check: bool | None, as_json: bool,
-    output: Path | None, hang: Path | None, force: bool, progress: Progress, **options: Any,
+    output: Path | None, hang: Path | None, force: bool, sanitize: bool, trace: Path | None, trace_events: str | None, trace_pes: str | None,
+    trace_cycles: str | None, trace_max: int | None, progress: Progress, **options: Any,
 ) -> None:  # fmt: skip
     """Compile MODEL, decode on the emulated wafer, report.
 
@@ -54,6 +58,7 @@ def run(
 
     if output is not None:
         check_target(output, force)
+    traced = requested(trace, trace_events, trace_pes, trace_cycles, trace_max)
     compiled = compile_with(progress, model, **options, head="logits" if temperature > 0 else "greedy")
     tokenizer = compiled.model.tokenizer
     if tokenizer is None:
@@ -65,20 +70,31 @@ def run(
     choose = (lambda logits: sample(logits, temperature, top_p, rng)) if temperature > 0 else None
     with progress.stage("loading the wafer"):
         sampler = Sampler(compiled.program)
-        session = Session(compiled, choose, Machine.run if output is None else sampler.run)
+        session = Session(compiled, choose, Machine.run if output is None else sampler.run, sanitize)
+    if traced is not None:
+        session.machine.trace(traced)
     session.check_room(len(ids), n_gen)
     warm_up(progress)
     tokens, stream, started = [], tokenizer.decode_stream(), time.perf_counter()
     if hang is None and output is not None:
         hang = output.with_name(output.name + ".hang.json")
-    with _reporting_hang(hang), _streaming(prompt, None if as_json else sys.stdout, n_gen, len(ids), progress) as show:
-        for token in session.generate(ids, n_gen):
-            tokens.append(token)
-            show(stream.push(token.id))
-            if token.id in tokenizer.eos_ids:
-                break
-        show(stream.finish() + "\n\n")
-    seconds = time.perf_counter() - started
+    try:
+        with _reporting_hang(hang), _streaming(prompt, None if as_json else sys.stdout, n_gen, len(ids), progress) as show:
+            for token in session.generate(ids, n_gen):
+                tokens.append(token)
+                show(stream.push(token.id))
+                if token.id in tokenizer.eos_ids:
+                    break
+            show(stream.finish() + "\n\n")
+        seconds = time.perf_counter() - started
+    finally:  # a run that went wrong is what one would look into
+        if trace is not None:
+            placement = compiled.placement
+            write_machine_trace(session.machine, trace, list(zip(placement.names, placement.rects, strict=True)), progress.note)
+    if sanitize:
+        with progress.stage("running with another timing"):
+            session.check_timing([*ids, *(token.id for token in tokens[:-1])])
+        progress.note("sanitized: every memory operand was checked, and another timing gave the same results")
     checked = _check(session.compiled, ids, [token.id for token in tokens], check, temperature, progress)
     summary = summarize(session, ids, tokens, tokenizer.decode([token.id for token in tokens]), checked)
     if output is not None:

@@ -7,6 +7,7 @@ from wse.engine.elements import run_elements
 from wse.engine.odd import beat_size, fifos_ready, sends_wavelet, takes_wavelet
 from wse.engine.state import NEVER, Clock, Core, Phase, Plan, Thread
 from wse.engine.switch import CONTROL_BIT
+from wse.engine.trace import Category, Note, note
 from wse.engine.wheel import head_bits, ready_cycle, room_cycle
 from wse.isa import Col, Stall
 
@@ -77,7 +78,7 @@ def count_busy(plan, row_cycles, core, thread, k, th, cycles):
 
 @leaf
 def account(
-    clock, code, plan, row_cycles, fifo, ring, sram_fifo, core, thread, sram, sram_f32, sram_u16, regs, regs_f32, k, cycle,
+    clock, code, plan, row_cycles, fifo, ring, sram_fifo, core, thread, trace, sram, sram_f32, sram_u16, regs, regs_f32, k, cycle,
 ):  # fmt: skip
     """Attribute the cycles since the last call, up to `cycle`, in which core k began no beat."""
     since = core[k, Core.ACCOUNTED]
@@ -89,11 +90,11 @@ def account(
             catch_up(clock, code, plan, row_cycles, core, thread, sram, sram_f32, sram_u16, regs, regs_f32, k, th, cycle)
             return
     core[k, Core.ACCOUNTED] = cycle
-    attribute(code, fifo, ring, plan, sram_fifo, core, thread, k, since, cycle, 1)
+    attribute(clock, code, fifo, ring, plan, sram_fifo, core, thread, trace, k, since, cycle, 1)
 
 
 @leaf
-def attribute(code, fifo, ring, plan, sram_fifo, core, thread, k, since, cycle, sign):
+def attribute(clock, code, fifo, ring, plan, sram_fifo, core, thread, trace, k, since, cycle, sign):
     """Add (sign 1) or take back (-1) the cycles since .. cycle - 1, without a beat, to the reasons of core k's stalls."""
     base = core[k, Core.THREAD]
     th = -1
@@ -113,6 +114,17 @@ def attribute(code, fifo, ring, plan, sram_fifo, core, thread, k, since, cycle, 
             ready = min(cycle, max(upto, data_cycle(code, fifo, ring, plan, sram_fifo, core, thread, k, th)))
             core[k, Core.STALL + Stall.DATA] += sign * (ready - upto)
             core[k, Core.STALL + Stall.ROOM] += sign * (cycle - ready)
+            if clock[Clock.TRACED] & Category.QUEUE and core[k, Core.TRACED] and sign > 0:
+                note_waits(trace, thread, k, th, th - base, upto, ready, cycle)
+
+
+@leaf
+def note_waits(trace, thread, k, th, number, since, ready, begins):
+    """Trace that the next beat of thread row th waits for wavelets from `since` on, and from `ready` until `begins` for room."""
+    if ready > since:
+        note(trace, Note.WAIT_DATA, since, ready, k, thread[th, Thread.ROW], number, 0, 0)
+    if begins > ready:
+        note(trace, Note.WAIT_ROOM, ready, begins, k, thread[th, Thread.ROW], number, 0, 0)
 
 
 @leaf

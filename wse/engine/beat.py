@@ -7,7 +7,8 @@ import numpy as np
 from wse._jit import leaf
 from wse.engine.account import count_busy, count_elements
 from wse.engine.elements import element_address, run_element, run_elements
-from wse.engine.odd import odd_beat
+from wse.engine.odd import beat_size, odd_beat
+from wse.engine.sanitize import check_beat
 from wse.engine.state import Clock, Core, Phase, Plan, Rate, Thread
 from wse.engine.wheel import note_fault, pop, push
 from wse.isa import Col, Fault, Kind, Operand, Stall, Type
@@ -66,7 +67,7 @@ def _word(code, core, thread, k, th, i, operand, addr_col):
 @leaf
 def beat(
     clock, rate, code, plan, row_cycles, fifo, ring, sram_fifo, core, thread, event, wheel, todo,
-    sram, sram_f32, sram_u16, regs, regs_f32, k, th, cycle,
+    sram, sram_f32, sram_u16, shadow, regs, regs_f32, k, th, cycle,
 ):  # fmt: skip
     """Execute the next beat of thread row th: its operands are there and its output has room. Returns the tasks it names."""
     i = thread[th, Thread.ROW]
@@ -76,6 +77,8 @@ def beat(
     cycles = plan[i, Plan.CYCLES]
     bank = 1 if clock[Clock.BANKS] and _conflicts(code, core, thread, k, th, i) else 0
     named = np.int64(0)
+    if clock[Clock.SANITIZE]:
+        check_beat(clock, code, core, thread, shadow, k, th, i, beat_size(plan, thread, th, i), cycle)
     if plan[i, Plan.ODD]:
         count, named = odd_beat(
             code, plan, fifo, ring, sram_fifo, core, thread, event, wheel, clock, todo, sram, sram_u16, regs, regs_f32,

@@ -14,10 +14,12 @@ from wse.engine.account import account, data_cycle, room_for_beat
 from wse.engine.alu import wrap_i32
 from wse.engine.beat import beat
 from wse.engine.issue import issue
+from wse.engine.sanitize import leave
 from wse.engine.state import NEVER, Clock, Core, Fifo, Phase, Plan, Rate, Thread, Waits
 from wse.engine.stream import is_stream
 from wse.engine.switch import reroute
 from wse.engine.tasks import awaits_data, consume_for_task, listen, runnable_tasks, take_controls
+from wse.engine.trace import Category, Note, note
 from wse.engine.wheel import note_fault
 from wse.isa import Col, Done, Fault, Kind, Op, Operand, Type
 
@@ -25,11 +27,11 @@ from wse.isa import Col, Done, Fault, Kind, Op, Operand, Type
 @inline
 def step_threads(
     clock, rate, code, plan, row_cycles, task_entry, queue_of, fifo, ring, chan, switch, binding, sram_fifo, core, thread,
-    event, wheel, todo, sram, sram_f32, sram_u16, regs, regs_f32, k, cycle,
+    event, wheel, todo, trace, sram, sram_f32, sram_u16, shadow, regs, regs_f32, k, cycle,
 ):  # fmt: skip
     """A cycle of a core that is not in the middle of a stream; returns when to look again. May leave it at the start of one."""
     account(
-        clock, code, plan, row_cycles, fifo, ring, sram_fifo, core, thread, sram, sram_f32, sram_u16, regs, regs_f32, k, cycle,
+        clock, code, plan, row_cycles, fifo, ring, sram_fifo, core, thread, trace, sram, sram_f32, sram_u16, regs, regs_f32, k, cycle,
     )  # fmt: skip
     if core[k, Core.ENDED]:
         core[k, Core.ENDED] = 0
@@ -40,7 +42,7 @@ def step_threads(
         phase = thread[th, Thread.PHASE]
         if phase >= Phase.BULK and thread[th, Thread.NEXT] <= cycle:
             if phase == Phase.ENDING or thread[th, Thread.POS] == thread[th, Thread.NUM]:
-                _finish(code, row_cycles, core, thread, k, th, cycle)
+                _finish(clock, code, row_cycles, core, thread, trace, shadow, k, th, cycle)
             else:  # the bulk was one step of a held operation
                 thread[th, Thread.PHASE] = Phase.LIVE
                 thread[th, Thread.NEXT] = cycle + plan[thread[th, Thread.ROW], Plan.GAP]
@@ -48,7 +50,7 @@ def step_threads(
     if thread[base, Thread.PHASE] == Phase.FREE:
         _step_main(
             clock, rate, code, plan, row_cycles, task_entry, queue_of, fifo, ring, chan, switch, binding, core, thread,
-            event, wheel, todo, regs, k, cycle,
+            event, wheel, todo, trace, shadow, regs, k, cycle,
         )  # fmt: skip
     named = np.int64(0)
     if core[k, Core.LISTENS]:
@@ -76,7 +78,7 @@ def step_threads(
             core[k, Core.LAST_THREAD] = th - base
             named |= beat(
                 clock, rate, code, plan, row_cycles, fifo, ring, sram_fifo, core, thread, event, wheel, todo,
-                sram, sram_f32, sram_u16, regs, regs_f32, k, th, cycle,
+                sram, sram_f32, sram_u16, shadow, regs, regs_f32, k, th, cycle,
             )  # fmt: skip
             break
     core[k, Core.ACTIVE] |= named  # seen from the next cycle on
@@ -123,12 +125,17 @@ def _next_look(code, fifo, ring, plan, sram_fifo, core, thread, k, cycle):
 
 
 @leaf
-def _finish(code, row_cycles, core, thread, k, th, cycle):
+def _finish(clock, code, row_cycles, core, thread, trace, shadow, k, th, cycle):
     """The operation on thread row th is over: free the thread, wake the main thread or a task."""
     i = thread[th, Thread.ROW]
     thread[th, Thread.PHASE] = Phase.FREE
+    if clock[Clock.SANITIZE]:
+        leave(code, core, thread, shadow, k, th)
     core[k, Core.LIVE] -= 1
     row_cycles[i, 1] += cycle - thread[th, Thread.ISSUED]
+    if clock[Clock.TRACED] & Category.OPERATION and core[k, Core.TRACED]:
+        number = th - core[k, Core.THREAD]
+        note(trace, Note.OPERATION, thread[th, Thread.ISSUED], cycle, k, i, number, thread[th, Thread.NUM], 0)
     if th == core[k, Core.THREAD]:
         core[k, Core.READY] = cycle
     if code[i, Col.DONE] == Done.ACTIVATE:
@@ -140,7 +147,7 @@ def _finish(code, row_cycles, core, thread, k, th, cycle):
 @leaf
 def _step_main(
     clock, rate, code, plan, row_cycles, task_entry, queue_of, fifo, ring, chan, switch, binding, core, thread,
-    event, wheel, todo, regs, k, cycle,
+    event, wheel, todo, trace, shadow, regs, k, cycle,
 ):  # fmt: skip
     """Let the main thread pick a task or issue its next instruction, if it can."""
     th = core[k, Core.THREAD]
@@ -155,6 +162,8 @@ def _step_main(
             core[k, Core.ACTIVE] &= ~(1 << task)
             consume_for_task(fifo, ring, event, wheel, clock, todo, binding, core, regs, k, task, cycle)
             core[k, Core.RUNNING] = 1
+            core[k, Core.TASK] = task
+            core[k, Core.TASK_SINCE] = cycle
             core[k, Core.PC] = task_entry[core[k, Core.TASKS] + task]
             core[k, Core.READY] = cycle + (rate[Rate.TASK_START] if cycle > 0 else 0)
             clock[Clock.LAST_ACTIVE] = max(clock[Clock.LAST_ACTIVE], core[k, Core.READY] - 1)
@@ -164,22 +173,24 @@ def _step_main(
         op = code[i, Col.OP]
         if op == Op.END:
             core[k, Core.RUNNING] = 0
+            if clock[Clock.TRACED] & Category.TASK and core[k, Core.TRACED]:
+                note(trace, Note.TASK, core[k, Core.TASK_SINCE], cycle, k, core[k, Core.TASK], 0, 0, 0)
         elif op == Op.REROUTE:
             reroute(
                 chan, switch, event, wheel, clock, core[k, Core.PE], code[i, Col.EXTENT], code[i, Col.EXTENT + 1],
                 code[i, Col.EXTENT + 2], code[i, Col.EXTENT + 3], cycle,
             )  # fmt: skip
             core[k, Core.PC] = i + 1
-            _count_control(clock, row_cycles, core, k, i, rate[Rate.CONTROL], cycle)
+            _count_control(clock, code, row_cycles, core, trace, k, i, rate[Rate.CONTROL], cycle)
             return
         elif op > Op.ARGMAX:
-            _control(clock, rate, code, row_cycles, core, regs, k, i, cycle)
+            _control(clock, rate, code, row_cycles, core, trace, regs, k, i, cycle)
             return
         else:
             target = th + code[i, Col.THREAD]
             if thread[target, Thread.PHASE] != Phase.FREE:
                 return
-            if not issue(clock, rate, code, plan, queue_of, core, thread, regs, k, target, i, cycle):
+            if not issue(clock, rate, code, plan, queue_of, core, thread, shadow, regs, k, target, i, cycle):
                 note_fault(clock, Fault.OUT_OF_BOUNDS, core[k, Core.PE], 1, -1, i, cycle)
                 thread[target, Thread.PHASE] = Phase.ENDING
                 thread[target, Thread.NEXT] = NEVER
@@ -189,7 +200,7 @@ def _step_main(
 
 
 @leaf
-def _control(clock, rate, code, row_cycles, core, regs, k, i, cycle):
+def _control(clock, rate, code, row_cycles, core, trace, regs, k, i, cycle):
     """Execute control instruction i: tasks and branches, which do not use the datapath."""
     op = code[i, Col.OP]
     bit = 1 << code[i, Col.TASK]
@@ -206,16 +217,20 @@ def _control(clock, rate, code, row_cycles, core, regs, k, i, cycle):
         cost = rate[Rate.TAKEN]
     else:
         cost = rate[Rate.NOT_TAKEN]
-    _count_control(clock, row_cycles, core, k, i, cost, cycle)
+    _count_control(clock, code, row_cycles, core, trace, k, i, cost, cycle)
 
 
 @inline
-def _count_control(clock, row_cycles, core, k, i, cost, cycle):
+def _count_control(clock, code, row_cycles, core, trace, k, i, cost, cycle):
     """Count a control instruction that takes `cost` cycles; the next one issues after them."""
     core[k, Core.READY] = cycle + cost
     core[k, Core.INSTRUCTIONS] += 1
     row_cycles[i, 0] += cost
     row_cycles[i, 1] += cost
+    if clock[Clock.TRACED] and core[k, Core.TRACED]:
+        branch = Op.JUMP <= code[i, Col.OP] <= Op.BNE
+        if clock[Clock.TRACED] & (Category.OPERATION if branch else Category.SYNC):
+            note(trace, Note.CONTROL, cycle, cycle + cost, k, i, 0, 0, 0)
     clock[Clock.LAST_ACTIVE] = max(clock[Clock.LAST_ACTIVE], cycle + cost - 1)
 
 

@@ -11,12 +11,13 @@ from __future__ import annotations
 from wse._jit import inline, leaf
 from wse.engine.state import HORIZON, NEVER, Chan, Clock, Core, Fifo, Phase, Plan, Rate, Sent, Sink, Source, Thread, Turn, Waits
 from wse.engine.switch import CONTROL_BIT, count_ports, obey, popped_bits, schedule_switch, served_fifo
+from wse.engine.trace import Category, Note, count_back, note, settle
 from wse.engine.wheel import add_todo, head_cycle, head_slot, last_exit, pop, push, room_cycle, schedule, wake_consumer, wake_producer
 
 
 @leaf
 def drain(
-    clock, rate, plan, fifo, ring, chan, rival, switch, core, thread, event, wheel, todo, journal,
+    clock, rate, plan, fifo, ring, chan, rival, switch, core, thread, event, wheel, todo, journal, trace,
     source, sink, out_value, out_cycle, cycle,
 ):  # fmt: skip
     """Let every channel that was noted send what it can: each wavelet in its cycle, until one has to wait for what is not known yet."""
@@ -26,16 +27,16 @@ def drain(
         if chan[c, Chan.SWITCH] >= 0:
             schedule_switch(fifo, ring, chan, switch, event, wheel, clock, c, cycle)
         elif chan[c, Chan.NUM_DST] == 1 and chan[c, Chan.DST] >= 0:
-            _send_line(clock, rate, plan, fifo, ring, chan, rival, core, thread, event, wheel, todo, journal, source, c, cycle)
+            _send_line(clock, rate, plan, fifo, ring, chan, rival, core, thread, event, wheel, todo, journal, trace, source, c, cycle)
         else:
             _send_tree(
-                clock, rate, plan, fifo, ring, chan, rival, core, thread, event, wheel, todo, journal,
+                clock, rate, plan, fifo, ring, chan, rival, core, thread, event, wheel, todo, journal, trace,
                 source, sink, out_value, out_cycle, c, cycle,
             )  # fmt: skip
 
 
 @inline
-def _send_line(clock, rate, plan, fifo, ring, chan, rival, core, thread, event, wheel, todo, journal, source, c, cycle):
+def _send_line(clock, rate, plan, fifo, ring, chan, rival, core, thread, event, wheel, todo, journal, trace, source, c, cycle):
     """`drain` for channel c with one destination on the mesh: what both FIFOs hold stays in locals from wavelet to wavelet."""
     head, count, base, mask = fifo[c, Fifo.HEAD], fifo[c, Fifo.COUNT], fifo[c, Fifo.BASE], fifo[c, Fifo.MASK]
     d = chan[c, Chan.DST]
@@ -44,6 +45,7 @@ def _send_line(clock, rate, plan, fifo, ring, chan, rival, core, thread, event, 
     d_end = fifo[d, Fifo.HEAD] + d_count
     latency = rate[Rate.HOP] if d < clock[Clock.NUM_ROUTER_FIFOS] else rate[Rate.RAMP_IN]
     quiet = chan[c, Chan.QUIET]
+    traced = clock[Clock.TRACED] & Category.FABRIC and chan[c, Chan.TRACED]
     at = ring[base + ((head - 1) & mask), 0]
     first = at
     sent = 0
@@ -69,6 +71,8 @@ def _send_line(clock, rate, plan, fifo, ring, chan, rival, core, thread, event, 
         if sent == 0:
             first = at
         wait += at - usable
+        if traced:
+            note(trace, Note.SEND, at, at + 1, c, ring[slot, 1], chan[c, Chan.TX], chan[c, Chan.SENT] + sent, usable)
         head += 1
         count -= 1
         d_end += 1
@@ -86,7 +90,8 @@ def _send_line(clock, rate, plan, fifo, ring, chan, rival, core, thread, event, 
 
 @leaf
 def _send_tree(
-    clock, rate, plan, fifo, ring, chan, rival, core, thread, event, wheel, todo, journal, source, sink, out_value, out_cycle, c, cycle,
+    clock, rate, plan, fifo, ring, chan, rival, core, thread, event, wheel, todo, journal, trace, source, sink, out_value, out_cycle,
+    c, cycle,
 ):  # fmt: skip
     """`drain` for channel c with several destinations, or with one off the mesh."""
     at = last_exit(fifo, ring, c)
@@ -109,12 +114,14 @@ def _send_tree(
             schedule(event, wheel, clock, c, at)
             break
         bits = pop(fifo, ring, event, wheel, clock, todo, c, at)
-        _send(clock, rate, fifo, ring, chan, event, wheel, todo, sink, out_value, out_cycle, c, bits, usable, at)
+        _send(clock, rate, fifo, ring, chan, event, wheel, todo, trace, sink, out_value, out_cycle, c, bits, usable, at)
 
 
 @inline
-def _send(clock, rate, fifo, ring, chan, event, wheel, todo, sink, out_value, out_cycle, c, bits, usable, at):
+def _send(clock, rate, fifo, ring, chan, event, wheel, todo, trace, sink, out_value, out_cycle, c, bits, usable, at):
     """Send a wavelet that channel c has just taken out of its FIFO, in cycle `at`; it could have left from `usable` on."""
+    if clock[Clock.TRACED] & Category.FABRIC and chan[c, Chan.TRACED]:
+        note(trace, Note.SEND, at, at + 1, c, bits, chan[c, Chan.TX], chan[c, Chan.SENT], usable)
     chan[c, Chan.SENT] += 1
     chan[c, Chan.WAIT] += at - usable
     for i in range(chan[c, Chan.NUM_DST]):
@@ -123,7 +130,7 @@ def _send(clock, rate, fifo, ring, chan, event, wheel, todo, sink, out_value, ou
             latency = rate[Rate.HOP] if d < clock[Clock.NUM_ROUTER_FIFOS] else rate[Rate.RAMP_IN]
             push(fifo, ring, event, wheel, clock, todo, d, at + latency, bits)
         else:
-            _deliver(clock, sink, out_value, out_cycle, -1 - d, at + rate[Rate.HOP], bits)
+            _deliver(clock, trace, sink, out_value, out_cycle, -1 - d, at, at + rate[Rate.HOP], bits)
     clock[Clock.LAST_ACTIVE] = max(clock[Clock.LAST_ACTIVE], at)
 
 
@@ -238,8 +245,8 @@ def _sweep(clock, journal, cycle):
 
 
 @leaf
-def take_back(fifo, ring, chan, event, wheel, clock, journal, sink, end):
-    """Undo what was sent in cycle `end` or later, latest first, as if it had yet to be sent; empties the journal."""
+def take_back(fifo, ring, chan, event, wheel, clock, journal, trace, sink, end):
+    """Undo what was sent in cycle `end` or later, latest first, as if it had yet to be sent; empties the journal, settles the trace."""
     for n in range(clock[Clock.NUM_SENT] - 1, -1, -1):
         at = journal[n, Sent.CYCLE]
         if at < end:
@@ -253,6 +260,8 @@ def take_back(fifo, ring, chan, event, wheel, clock, journal, sink, end):
                 ring[fifo[d, Fifo.BASE] + ((fifo[d, Fifo.HEAD] + fifo[d, Fifo.COUNT]) & fifo[d, Fifo.MASK]), 0] = end - 1
             else:
                 sink[-1 - d, Sink.COUNT] -= 1
+                if clock[Clock.TRACED] & Category.HOST and sink[-1 - d, Sink.TRACED]:
+                    count_back(trace, at)
         fifo[c, Fifo.HEAD] -= 1
         fifo[c, Fifo.COUNT] += 1
         slot = head_slot(fifo, c)
@@ -261,13 +270,18 @@ def take_back(fifo, ring, chan, event, wheel, clock, journal, sink, end):
         chan[c, Chan.SENT] -= 1
         chan[c, Chan.WAIT] -= at - journal[n, Sent.USABLE]
         schedule(event, wheel, clock, c, at)
+        if clock[Clock.TRACED] & Category.FABRIC and chan[c, Chan.TRACED]:
+            count_back(trace, at)
     clock[Clock.NUM_SENT] = 0
+    settle(trace, end)
 
 
 @leaf
-def _deliver(clock, sink, out_value, out_cycle, s, arrival, bits):
-    """A wavelet leaves the mesh for the host; the last awaited one ends the run when it arrives."""
+def _deliver(clock, trace, sink, out_value, out_cycle, s, at, arrival, bits):
+    """A wavelet leaves the mesh for the host in cycle `at`; the last awaited one ends the run when it arrives."""
     n = sink[s, Sink.COUNT]
+    if clock[Clock.TRACED] & Category.HOST and sink[s, Sink.TRACED]:
+        note(trace, Note.HOST_OUT, at, at + 1, s, bits, 0, n, arrival)
     out_value[s, n] = bits
     out_cycle[s, n] = arrival
     n += 1
@@ -282,7 +296,7 @@ def _deliver(clock, sink, out_value, out_cycle, s, arrival, bits):
 
 
 @leaf
-def send_now(clock, rate, fifo, ring, chan, switch, event, wheel, todo, sink, out_value, out_cycle, c, cycle):
+def send_now(clock, rate, fifo, ring, chan, switch, event, wheel, todo, trace, sink, out_value, out_cycle, c, cycle):
     """Send the oldest wavelet of channel c in `cycle` through all its tx ports, if every destination has room.
 
     The wavelet is there and the ports are free: the caller has seen to that. Without room the channel
@@ -298,7 +312,7 @@ def send_now(clock, rate, fifo, ring, chan, switch, event, wheel, todo, sink, ou
     bits = pop(fifo, ring, event, wheel, clock, todo, f, cycle)
     obeys = s >= 0 and bits & CONTROL_BIT != 0 and switch[s, Turn.OBEYS] == 1
     carried = popped_bits(switch, s, bits) if obeys else bits
-    _send(clock, rate, fifo, ring, chan, event, wheel, todo, sink, out_value, out_cycle, c, carried, usable, cycle)
+    _send(clock, rate, fifo, ring, chan, event, wheel, todo, trace, sink, out_value, out_cycle, c, carried, usable, cycle)
     if s >= 0:
         count_ports(chan, switch, c)
         if obeys:
@@ -321,13 +335,15 @@ def has_room(fifo, ring, event, wheel, clock, entity, d, cycle):
 
 
 @leaf
-def stream_in(clock, rate, fifo, ring, event, wheel, todo, source, host_data, s, entity, cycle):
+def stream_in(clock, rate, fifo, ring, event, wheel, todo, trace, source, host_data, s, entity, cycle):
     """Host source s puts its next wavelet on its link, if the router has room."""
     d = source[s, Source.DST]
     pos = source[s, Source.POS]
     if pos == source[s, Source.END] or not has_room(fifo, ring, event, wheel, clock, entity, d, cycle):
         return
     push(fifo, ring, event, wheel, clock, todo, d, cycle + rate[Rate.HOP], host_data[pos])
+    if clock[Clock.TRACED] & Category.HOST and source[s, Source.TRACED]:
+        note(trace, Note.HOST_IN, cycle, cycle + 1, s, host_data[pos], 0, 0, 0)
     source[s, Source.POS] = pos + 1
     clock[Clock.LAST_ACTIVE] = max(clock[Clock.LAST_ACTIVE], cycle)
     if pos + 1 < source[s, Source.END]:
@@ -349,7 +365,7 @@ def note_contender(chan, router_count, router_chan, work, num_routers, c):
 
 @leaf
 def arbitrate(
-    clock, rate, fifo, ring, chan, switch, event, wheel, todo, sink, out_value, out_cycle, router_count, router_chan, r, cycle,
+    clock, rate, fifo, ring, chan, switch, event, wheel, todo, trace, sink, out_value, out_cycle, router_count, router_chan, r, cycle,
 ):  # fmt: skip
     """Serve the contenders of router r: the wavelet that could have left earliest first, ties to the lower color."""
     n = router_count[r]
@@ -372,5 +388,5 @@ def arbitrate(
         ports = chan[c, Chan.TX]
         if taken & ports:
             schedule(event, wheel, clock, c, cycle + 1)
-        elif send_now(clock, rate, fifo, ring, chan, switch, event, wheel, todo, sink, out_value, out_cycle, c, cycle):
+        elif send_now(clock, rate, fifo, ring, chan, switch, event, wheel, todo, trace, sink, out_value, out_cycle, c, cycle):
             taken |= ports

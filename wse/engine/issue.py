@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from wse._jit import leaf
+from wse.engine.sanitize import enter, jitter
 from wse.engine.state import Clock, Core, Phase, Plan, Rate, Thread
 from wse.isa import Col, Kind, Operand, Type
 
 
 @leaf
-def issue(clock, rate, code, plan, queue_of, core, thread, regs, k, th, i, cycle):
+def issue(clock, rate, code, plan, queue_of, core, thread, shadow, regs, k, th, i, cycle):
     """Set up vector instruction i on thread row th. Returns whether its operands are in bounds."""
     _resolve(code, queue_of, core, thread, regs, k, th, i, Col.D, Thread.FIFO_D, Thread.ADDR_D)
     _resolve(code, queue_of, core, thread, regs, k, th, i, Col.A, Thread.FIFO_A, Thread.ADDR_A)
@@ -45,6 +46,9 @@ def issue(clock, rate, code, plan, queue_of, core, thread, regs, k, th, i, cycle
     else:
         thread[th, Thread.PHASE] = Phase.ENDING
         thread[th, Thread.NEXT] = cycle + rate[Rate.ISSUE]
+    if clock[Clock.SANITIZE] and in_bounds:
+        enter(clock, code, core, thread, shadow, k, th, i, cycle)
+        thread[th, Thread.NEXT] += jitter(clock, core, k, cycle)
     core[k, Core.LIVE] += 1
     core[k, Core.INSTRUCTIONS] += 1
     under_way = cycle + rate[Rate.ISSUE] - 1 if code[i, Col.THREAD] else cycle

@@ -8,8 +8,10 @@ from wse.engine.load_cores import load_cores, load_tasks, queue_table
 from wse.engine.load_fabric import find_rivals, load_fabric, trace_back
 from wse.engine.parts import find_parts
 from wse.engine.plan import can_fault, plan_instructions
+from wse.engine.sanitize import Shadow
 from wse.engine.state import HORIZON, NEVER, WHEEL_SLOTS, Chan, Clock, Event, Fifo, Sent, Sink, Source, State, Turn
 from wse.engine.tables import table
+from wse.engine.trace import Record
 from wse.isa import Col, Op
 from wse.program import Program
 from wse.spec import MachineSpec
@@ -78,6 +80,7 @@ def load_state(program: Program) -> State:
         wheel=wheel,
         work=np.zeros(first_core + num_cores, np.int64),
         todo=np.zeros(2 * num_channels + 8, np.int64),
+        trace=np.zeros((0, len(Record)), np.int64),
         journal=np.zeros((num_channels + min(max(1024, 4 * num_channels), 1 << 20), len(Sent)), np.int64),
         router_count=np.zeros(num_routers, np.int64),
         router_chan=np.zeros((num_routers, spec.num_colors), np.int64),
@@ -89,6 +92,7 @@ def load_state(program: Program) -> State:
         sram=sram,
         sram_f32=sram.view(np.float32),
         sram_u16=sram.view(np.uint16),
+        shadow=np.zeros((0, len(Shadow)), np.int64),
         regs=regs,
         regs_f32=regs.view(np.float32),
     )

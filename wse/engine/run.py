@@ -83,12 +83,12 @@ def advance(state: State, first: int, last: int, cycle: int, limit: int, to_end:
     task_entry, queue_of = state.task_entry, state.queue_of
     fifo, ring, chan, rival, core, thread = state.fifo, state.ring, state.chan, state.rival, state.core, state.thread
     switch, binding, sram_fifo = state.switch, state.binding, state.sram_fifo
-    event, wheel, work, todo, journal = state.event, state.wheel, state.work, state.todo, state.journal
+    event, wheel, work, todo, journal, trace = state.event, state.wheel, state.work, state.todo, state.journal, state.trace
     router_count, router_chan = state.router_count, state.router_chan
     source, sink, host_data = state.source, state.sink, state.host_data
     out_value, out_cycle = state.out_value, state.out_cycle
     sram, sram_f32, sram_u16 = state.sram, state.sram_f32, state.sram_u16
-    regs, regs_f32 = state.regs, state.regs_f32
+    shadow, regs, regs_f32 = state.shadow, state.regs, state.regs_f32
     num_channels, first_core = chan.shape[0], clock[Clock.FIRST_CORE]
     if first < last:
         load_part(event, wheel, clock, core, state.part_entity, first, last)
@@ -122,19 +122,19 @@ def advance(state: State, first: int, last: int, cycle: int, limit: int, to_end:
                 if core[k, Core.STREAM] < 0:
                     look = step_threads(
                         clock, rate, code, plan, row_cycles, task_entry, queue_of, fifo, ring, chan, switch, binding, sram_fifo,
-                        core, thread, event, wheel, todo, sram, sram_f32, sram_u16, regs, regs_f32, k, cycle,
+                        core, thread, event, wheel, todo, trace, sram, sram_f32, sram_u16, shadow, regs, regs_f32, k, cycle,
                     )  # fmt: skip
                 if core[k, Core.STREAM] >= 0:
                     look = run_stream(
                         clock, rate, code, plan, row_cycles, fifo, ring, chan, rival, switch, core, thread, event, wheel, todo,
-                        journal, source, sink, out_value, out_cycle, sram, sram_f32, sram_u16, regs, regs_f32,
+                        journal, trace, source, sink, out_value, out_cycle, sram, sram_f32, sram_u16, regs, regs_f32,
                         k, core[k, Core.STREAM], cycle,
                     )  # fmt: skip
                 if look < NEVER:
                     schedule(event, wheel, clock, work[i], look)
                 if todo[0]:
                     drain(
-                        clock, rate, plan, fifo, ring, chan, rival, switch, core, thread, event, wheel, todo, journal,
+                        clock, rate, plan, fifo, ring, chan, rival, switch, core, thread, event, wheel, todo, journal, trace,
                         source, sink, out_value, out_cycle, cycle,
                     )  # fmt: skip
             if clock[Clock.ALIVE] == 0 and to_end:
@@ -145,7 +145,7 @@ def advance(state: State, first: int, last: int, cycle: int, limit: int, to_end:
                 c = work[i]
                 if c >= num_channels:
                     s = c - num_channels
-                    stream_in(clock, rate, fifo, ring, event, wheel, todo, source, host_data, s, c, cycle)
+                    stream_in(clock, rate, fifo, ring, event, wheel, todo, trace, source, host_data, s, c, cycle)
                     continue
                 if chan[c, Chan.SWITCH] >= 0:
                     if turn(fifo, ring, chan, switch, event, wheel, clock, todo, c, cycle):
@@ -159,24 +159,24 @@ def advance(state: State, first: int, last: int, cycle: int, limit: int, to_end:
                 if router_count[r] == 1:
                     router_count[r] = 0
                     send_now(
-                        clock, rate, fifo, ring, chan, switch, event, wheel, todo, sink, out_value, out_cycle,
+                        clock, rate, fifo, ring, chan, switch, event, wheel, todo, trace, sink, out_value, out_cycle,
                         router_chan[r, 0], cycle,
                     )  # fmt: skip
                 else:
                     arbitrate(
-                        clock, rate, fifo, ring, chan, switch, event, wheel, todo, sink, out_value, out_cycle, router_count, router_chan,
-                        r, cycle,
+                        clock, rate, fifo, ring, chan, switch, event, wheel, todo, trace, sink, out_value, out_cycle, router_count,
+                        router_chan, r, cycle,
                     )  # fmt: skip
             if todo[0]:
                 drain(
-                    clock, rate, plan, fifo, ring, chan, rival, switch, core, thread, event, wheel, todo, journal,
+                    clock, rate, plan, fifo, ring, chan, rival, switch, core, thread, event, wheel, todo, journal, trace,
                     source, sink, out_value, out_cycle, cycle,
                 )  # fmt: skip
         cycle += 1
         if clock[Clock.FAULT] != Fault.NONE:
             status = Status.FAULT
     if status != Status.RUNNING:
-        take_back(fifo, ring, chan, event, wheel, clock, journal, sink, cycle)
+        take_back(fifo, ring, chan, event, wheel, clock, journal, trace, sink, cycle)
     if first < last:
         unload_part(event, wheel, clock, state.part_entity, first, last)
     return status, cycle
@@ -189,12 +189,13 @@ def settle(state: State, silent: bool, cycle: int) -> None:
         accounted = state.core[k, Core.ACCOUNTED]
         if silent and accounted > cycle:  # looked at again after the last time anything was done
             attribute(
-                state.code, state.fifo, state.ring, state.plan, state.sram_fifo, state.core, state.thread, k, cycle, accounted, -1
-            )
+                state.clock, state.code, state.fifo, state.ring, state.plan, state.sram_fifo, state.core, state.thread, state.trace,
+                k, cycle, accounted, -1,
+            )  # fmt: skip
             state.core[k, Core.ACCOUNTED] = cycle
         account(
             state.clock, state.code, state.plan, state.row_cycles, state.fifo, state.ring, state.sram_fifo, state.core, state.thread,
-            state.sram, state.sram_f32, state.sram_u16, state.regs, state.regs_f32, k, cycle,
+            state.trace, state.sram, state.sram_f32, state.sram_u16, state.regs, state.regs_f32, k, cycle,
         )  # fmt: skip
 
 

@@ -56,6 +56,7 @@ class Chan(IntEnum):
     TX = 13  # port mask
     ROUTER = 14  # dense index of routers that have channels with rivals
     SWITCH = 15  # row of `switch`, or -1: a plain route, whose FIFO has the channel's index
+    TRACED = 16  # its PE is among those traced
 
 
 class Turn(IntEnum):
@@ -113,6 +114,9 @@ class Core(IntEnum):
     SRAM_FIFO = 32  # first in `sram_fifo`
     PE = 33
     NUM_TASKS = 34
+    TASK = 35  # of the main thread, the latest picked
+    TASK_SINCE = 36  # cycle in which it was
+    TRACED = 37  # this PE is among those traced
 
 
 class Thread(IntEnum):
@@ -191,6 +195,7 @@ class Source(IntEnum):
     DST = 0  # FIFO
     POS = 1  # next word of `host_data`
     END = 2
+    TRACED = 3  # its PE is among those traced
 
 
 class Sink(IntEnum):
@@ -199,6 +204,7 @@ class Sink(IntEnum):
     COUNT = 0
     AWAITED = 1  # stop when COUNT gets here, -1 when nothing is awaited
     CHANNEL = 2  # that sends to it
+    TRACED = 3  # its PE is among those traced
 
 
 class Bind(IntEnum):
@@ -259,6 +265,11 @@ class Clock(IntEnum):
     FIRST_CORE = 18  # entity of the first core
     TO_END = 20  # the run ends with the programs, not with awaited outputs
     LAST_AWAITED = 19  # latest arrival among the last awaited wavelets
+    TRACED = 26  # mask of `wse.engine.trace.Category`, 0 when nothing is traced
+    SANITIZE = 27  # check memory operands, `wse.engine.sanitize`
+    TIMING_SEED = 28  # of random delays while sanitizing, 0 without
+    FAULT_HALF = 29  # half-word of the PE's SRAM that a fault of the sanitizer is about
+    FAULT_OTHER_ROW = 30  # instruction of another thread with a part in it, -1 without
 
 
 class Rate(IntEnum):
@@ -300,6 +311,7 @@ class State(NamedTuple):
     work: np.ndarray  # int64 (num_entities,): events of the cycle at hand
     todo: np.ndarray  # int64: channels that may be able to send; entry 0 counts them
     journal: np.ndarray
+    trace: np.ndarray  # int64 (1 + 2 * max_records, Record), or (0, Record) when nothing is traced; `wse.engine.trace`
     router_count: np.ndarray  # int64 (num_routers,): contended channels with something to send this cycle
     router_chan: np.ndarray  # int64 (num_routers, num_colors)
     source: np.ndarray
@@ -310,5 +322,6 @@ class State(NamedTuple):
     sram: np.ndarray  # int32, as in Program
     sram_f32: np.ndarray  # the same memory
     sram_u16: np.ndarray  # the same memory
+    shadow: np.ndarray  # int64 (half-words of sram, Shadow) while sanitizing, else (0, Shadow); `wse.engine.sanitize`
     regs: np.ndarray  # int32 (num_cores, num_registers)
     regs_f32: np.ndarray  # the same memory

@@ -8,11 +8,12 @@ cycle comes.
 from __future__ import annotations
 
 from wse._jit import bits_to_f32, f32_to_bits, inline, leaf
-from wse.engine.account import count_busy, count_elements
+from wse.engine.account import count_busy, count_elements, note_waits
 from wse.engine.alu import alu_f32, load_bits, store_bits
 from wse.engine.elements import run_elements
 from wse.engine.fabric import drain
 from wse.engine.state import NEVER, Clock, Core, Fifo, Phase, Plan, Rate, Thread, Waits
+from wse.engine.trace import Category
 from wse.engine.wheel import head_cycle, pop, wake_consumer, wake_producer
 from wse.isa import Col, Op, Operand, Stall, Type
 
@@ -30,7 +31,7 @@ def is_stream(plan, core, thread, k, th):
 @inline
 def run_stream(
     clock, rate, code, plan, row_cycles, fifo, ring, chan, rival, switch, core, thread, event, wheel, todo,
-    journal, source, sink, out_value, out_cycle, sram, sram_f32, sram_u16, regs, regs_f32, k, th, cycle,
+    journal, trace, source, sink, out_value, out_cycle, sram, sram_f32, sram_u16, regs, regs_f32, k, th, cycle,
 ):  # fmt: skip
     """Execute the beats of the stream on thread row th that are known up to `cycle`, or up to cycle AHEAD if that is later.
 
@@ -56,6 +57,7 @@ def run_stream(
     until = max(cycle, clock[Clock.AHEAD])
     both = fa >= 0 and fb >= 0
     num = thread[th, Thread.NUM]
+    waits = clock[Clock.TRACED] & Category.QUEUE and core[k, Core.TRACED]
     if clock[Clock.TO_END]:
         end = thread[th, Thread.NEXT] + (num - thread[th, Thread.POS]) * cycles  # at the earliest
         clock[Clock.SURE] = max(clock[Clock.SURE], min(end - 1, clock[Clock.AHEAD]))
@@ -95,6 +97,8 @@ def run_stream(
                 overhead += could - accounted
                 no_data += got - could
                 no_room += at - got
+                if waits:
+                    note_waits(trace, thread, k, th, th - core[k, Core.THREAD], could, got, at)
             a_bits, b_bits = a_addr, b_addr
             if fi >= 0:
                 slot = i_base + (i_head & i_mask)
@@ -154,7 +158,7 @@ def run_stream(
         elif look == NEVER:
             if todo[0]:
                 drain(
-                    clock, rate, plan, fifo, ring, chan, rival, switch, core, thread, event, wheel, todo, journal,
+                    clock, rate, plan, fifo, ring, chan, rival, switch, core, thread, event, wheel, todo, journal, trace,
                     source, sink, out_value, out_cycle, cycle,
                 )  # fmt: skip
                 blocked = False

@@ -87,7 +87,7 @@ class _Graph:
         following = np.where(onward, served, fifos)
         node = self.at_fifo + np.where(leads, served, fifos)
         node = np.where(from_router & ~leads, self.at_switch + switch, node)
-        for _ in range(2 * int(len(fifos)).bit_length()):  # pointer doubling; routes that form a ring never end
+        for _ in range(2 * len(fifos).bit_length()):  # pointer doubling; routes that form a ring never end
             if (following[following] == following).all():
                 break
             following = following[following]
