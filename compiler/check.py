@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from wse.compiler.compile import Compiled
+from wse.compiler.cost import Part
 from wse.compiler.lower import REUSED, WEIGHT_ARRAYS, head_columns, kept_array, logits_row, segments
 from wse.compiler.reference import Reference
 from wse.machine import Machine
@@ -83,8 +84,9 @@ def changed_weights(compiled: Compiled, machine: Machine, block_name: str) -> li
     i = next(i for i, block in enumerate(compiled.blocks) if block.name == block_name)
     rect, loaded, changed = compiled.placement.rects[i], Machine(compiled.program), []
     prefix = "" if compiled.blocks[i].layer is None else f"L{compiled.blocks[i].layer}."
+    mine = {op.name for op in compiled.blocks[i].ops(compiled.graph)}
     for op, array in WEIGHT_ARRAYS.items():
-        if prefix + op not in compiled.graph.digraph:
+        if prefix + op not in mine:
             continue
         for y in range(rect.y, rect.y + rect.height):
             for x in range(rect.x, rect.x + rect.width):
@@ -98,7 +100,7 @@ def _arrays(compiled: Compiled, i: int) -> list[tuple[str, str, list[np.ndarray]
     """(op, array, element indices per row or column, whether it lies along y) of block i, in graph order."""
     config, block = compiled.model.config, compiled.blocks[i]
     rows = segments(config.dim, block.height)
-    if block.layer is None:
+    if block.part is Part.FINAL:
         return [("final_norm", "normed", rows, True), ("logits", "logits", segments(config.vocab_size, block.width), False)]
     q_of, k_of = head_columns(config.n_kv_heads, config.n_heads // config.n_kv_heads, config.head_size, block.slices)
     qkv = [
@@ -123,7 +125,8 @@ def _arrays(compiled: Compiled, i: int) -> list[tuple[str, str, list[np.ndarray]
         "down": ("delta", rows, True),
         "ffn_residual": ("x", rows, True),
     }
-    return [(f"L{block.layer}.{op}", *where) for op, where in held.items() if op not in not_compared(compiled)]
+    mine, left_out = {op.name for op in block.ops(compiled.graph)}, not_compared(compiled)
+    return [(f"L{block.layer}.{op}", *where) for op, where in held.items() if f"L{block.layer}.{op}" in mine and op not in left_out]
 
 
 def new_reference(compiled: Compiled) -> Reference:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from wse.compiler.constraints import Constraints, read_constraints
 from wse.compiler.graph import Graph, build_graph
 from wse.compiler.load import load_model
 from wse.compiler.lower import fitting_copies, lower
 from wse.compiler.model import Model, quantize_storage
-from wse.compiler.partition import Block, partition
-from wse.compiler.place import Placement, place, read_placement
+from wse.compiler.partition import Block, Partitioner
+from wse.compiler.place import Placement, read_placement
+from wse.compiler.placers import find_placement
+from wse.compiler.placers.problem import Problem, Search, make_problem
+from wse.compiler.placers.snake import default_mesh
 from wse.compiler.route import Net, route
 from wse.errors import ConfigError
 from wse.program import Program
@@ -19,6 +23,31 @@ from wse.spec import MachineSpec
 
 DEFAULT_CONTEXT = 256
 """Positions to keep room for when nothing is said, or the model's own if those are fewer."""
+
+
+@dataclass(frozen=True)
+class PlaceOptions:
+    """How a model is put on the mesh. `placement` (a file) takes the place of all but `mesh`, which it must then agree with."""
+
+    placer: str = "snake"
+    split: str = "layer"
+    objective: str = "both"
+    search: Search = field(default_factory=Search)
+    constraints: Path | None = None
+    placement: Path | None = None
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A model as far as it is placed."""
+
+    spec: MachineSpec
+    model: Model  # as stored in SRAM
+    dtype: str
+    context: int
+    problem: Problem  # what the placement answers; for a placement read from a file, with the shapes it gives alone
+    placement: Placement
+    blocks: tuple[Block, ...]
 
 
 @dataclass(frozen=True)
@@ -38,6 +67,9 @@ class Compiled:
     kept: tuple[str, ...]  # ops of a layer whose outputs are copied for verification though their buffers are reused
 
 
+OnStage = Callable[[float, str], None]
+
+
 def compile_model(
     name: str,
     spec: MachineSpec,
@@ -45,10 +77,10 @@ def compile_model(
     dtype: str = "f16",
     context: int | None = None,
     mesh: tuple[int, int] | None = None,
-    placement_file: Path | None = None,
+    options: PlaceOptions | None = None,
     head: str = "greedy",
     keep_outputs: bool = False,
-    on_stage: Callable[[float, str], None] = lambda done, what: None,
+    on_stage: OnStage = lambda done, what: None,
 ) -> Compiled:
     """Run every stage. `context` defaults to the model's own, at most `DEFAULT_CONTEXT`; `head` is "greedy" or "logits".
 
@@ -57,6 +89,33 @@ def compile_model(
 
     Raises the `WseError` of the stage that refuses.
     """
+    placed = place_model(name, spec, dtype=dtype, context=context, mesh=mesh, options=options, on_stage=on_stage)
+    on_stage(0.6, "lowering to a program")
+    return compile_placed(placed, head, keep_outputs)
+
+
+def compile_placed(placed: Placed, head: str = "greedy", keep_outputs: bool = False) -> Compiled:
+    """The stages after placing: route, lower."""
+    model, placement, spec, blocks = placed.model, placed.placement, placed.spec, placed.blocks
+    nets = route(placement, model.config.dim, spec.num_colors)
+    kept = fitting_copies(model.config, spec, blocks) if keep_outputs else ()
+    program = lower(model, spec, blocks, placement, nets, placed.dtype, placed.context, head, kept)
+    graph = build_graph(model.config)
+    return Compiled(spec, model, graph, blocks, placement, nets, program, placed.dtype, placed.context, head, kept)
+
+
+def place_model(
+    name: str,
+    spec: MachineSpec,
+    *,
+    dtype: str = "f16",
+    context: int | None = None,
+    mesh: tuple[int, int] | None = None,
+    options: PlaceOptions | None = None,
+    on_stage: OnStage = lambda done, what: None,
+) -> Placed:
+    """The stages up to placing: load, partition, place. Arguments as `compile_model`'s."""
+    options = options or PlaceOptions()
     on_stage(0.0, "reading the model")
     model = quantize_storage(load_model(name), dtype)
     seq_len = model.config.seq_len
@@ -64,20 +123,41 @@ def compile_model(
     if not 1 <= context <= seq_len:
         raise ConfigError(f"context {context} is outside 1..{seq_len}, the positions '{model.name}' was made for")
     on_stage(0.5, "partition, place, route")
-    if mesh is not None:
-        _check_mesh(*mesh, spec, "--mesh")
-    blocks = partition(model.config, spec, dtype, context)
-    if placement_file is not None:
-        placement = read_placement(placement_file)
-        _check_mesh(placement.width, placement.height, spec, str(placement_file))
+    partitioner = Partitioner(model.config, spec, dtype, context)
+    if options.placement is not None:
+        placement = read_placement(options.placement)
+        _check_mesh(placement.width, placement.height, spec, str(options.placement))
+        problem = fixed_problem(placement, partitioner)
+        if mesh not in (None, (placement.width, placement.height)):
+            raise ConfigError(f"{options.placement} is for a mesh of {placement.width}x{placement.height}, not {mesh[0]}x{mesh[1]}")  # type: ignore[index]
     else:
-        placement = place(blocks, spec, mesh)
-    placement.verify(blocks)
-    nets = route(placement, spec.num_colors)
-    on_stage(0.6, "lowering to a program")
-    kept = fitting_copies(model.config, spec, blocks[0]) if keep_outputs else ()
-    program = lower(model, spec, blocks, placement, nets, dtype, context, head, kept)
-    return Compiled(spec, model, build_graph(model.config), blocks, placement, nets, program, dtype, context, head, kept)
+        problem = _new_problem(partitioner, mesh, options)
+        found = find_placement(problem, options.placer, options.search)
+        origin = {"model": name, "arch": spec.name, "dtype": dtype, "context": context, "split": options.split}
+        placement = replace(found, about=origin | dict(found.about))
+    return Placed(spec, model, dtype, context, problem, placement, placement.blocks(partitioner))
+
+
+def fixed_problem(placement: Placement, partitioner: Partitioner) -> Problem:
+    """The problem that has this placement as its only answer. Raises `ConfigError` when it is illegal."""
+    placement.verify()
+    blocks = placement.blocks(partitioner)
+    sides = {(n, key): side for key, of in (("input", placement.inputs), ("output", placement.outputs))
+             for n, side in zip(placement.names, of, strict=True)}  # fmt: skip
+    pins = {name: (rect.x, rect.y) for name, rect in zip(placement.names, placement.rects, strict=True)}
+    return Problem.of(partitioner, tuple((block,) for block in blocks), (placement.width, placement.height), "both",
+                      Constraints(pins=pins, sides=sides))  # fmt: skip
+
+
+def _new_problem(partitioner: Partitioner, mesh: tuple[int, int] | None, options: PlaceOptions) -> Problem:
+    spec, blocks = partitioner.spec, partitioner.partition(options.split)
+    constraints = Constraints()
+    if options.constraints is not None:
+        constraints = read_constraints(options.constraints, tuple(block.name for block in blocks))
+    if mesh is None:
+        mesh = default_mesh(blocks, spec.width, spec.height) or (spec.width, spec.height)
+    _check_mesh(*mesh, spec, "--mesh")
+    return make_problem(partitioner, mesh, options.split, options.objective, constraints)
 
 
 def _check_mesh(width: int, height: int, spec: MachineSpec, where: str) -> None:

@@ -1,21 +1,23 @@
 """Lower: from a placed and routed model to the program a wafer is loaded with.
 
-Every block loops for ever over: take the vector in, do the layer, pass the vector on. A PE's tile of
+Every block loops for ever over: take the vector in, do the layer (or half of it), pass the vector on. A PE's tile of
 a weight matrix is stored input-major, (k, m), so that a GEMV is one multiply-accumulate of length m per input.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
 
 from wse.builder import Pes, ProgramBuilder
+from wse.compiler.cost import Part, Shape, ceil_div
 from wse.compiler.model import Model, ModelConfig
-from wse.compiler.partition import CODE_BYTES, Block, ceil_div, final_sums, layer_sums
+from wse.compiler.partition import CODE_BYTES, Block
+from wse.compiler.passing import BLOCK_COLORS, pass_on, take_in
 from wse.compiler.place import Placement
-from wse.compiler.route import FIRST_NET_COLOR, Net, entry_and_exit
+from wse.compiler.route import Net
 from wse.isa import Op, Port, Type
 from wse.kernels.gemv import gemv, multiply
 from wse.kernels.line import Line, wire
@@ -27,7 +29,6 @@ from wse.operands import Reg, View
 from wse.program import Program, Rect
 from wse.spec import MachineSpec
 
-BLOCK_COLORS = range(FIRST_NET_COLOR)
 TOKENS_IN, RESULTS_OUT = "embedding", "result"
 TAKE_IN = "take_in"
 """The op in which a block waits for its turn; the others are named as in the graph, without the layer."""
@@ -58,21 +59,19 @@ def lower(
     Raises `DoesNotFitError` when a PE's SRAM is too small.
     """
     program = ProgramBuilder(spec, placement.width, placement.height)
-    for net in nets:
-        for (x, y), (rx, tx) in net.hops.items():
-            program.route(Rect(x, y, 1, 1), net.color, rx, tx)
+    for lane in (lane for net in nets for lane in net.lanes):
+        for (x, y), (rx, tx) in lane.hops.items():
+            program.route(Rect(x, y, 1, 1), lane.color, rx, tx)
     again = program.label("next token")
     storage = {"f16": Type.F16, "f32": Type.F32}[dtype]
     for i, (block, rect) in enumerate(zip(blocks, placement.rects, strict=True)):
         lowering = _Block(program, model, rect, block, storage, context, nets[i], nets[i + 1], kept)
-        (_, _), lowering.exit = entry_and_exit(placement, i)
-        if block.layer is None:
+        if block.part is Part.FINAL:
             lowering.final(again, head)
         else:
-            lowering.layer(again, block.layer)
-    (x, y), _ = entry_and_exit(placement, 0)
-    program.input(TOKENS_IN, 0, y, nets[0].color, Port.WEST)
-    program.output(RESULTS_OUT, placement.width - 1, entry_and_exit(placement, len(blocks) - 1)[1][1], nets[-1].color, Port.EAST)
+            lowering.layer(again)
+    program.input(TOKENS_IN, *nets[0].exits[0], nets[0].lanes[0].color, Port.WEST)
+    program.output(RESULTS_OUT, placement.width - 1, nets[-1].exits[0][1], nets[-1].lanes[0].color, Port.EAST)
     return program.link(model=model.name, dtype=dtype, context=str(context), head=head)
 
 
@@ -85,12 +84,12 @@ class _Block:
     ):  # fmt: skip
         self.program, self.model, self.rect, self.block, self.storage = program, model, rect, block, storage
         self.config = config = model.config
-        self.into, self.out = into.color, out.color
-        self.exit = (rect.x, rect.y)
+        self.into, self.net_out = into, out
+        self.exit, self.out = out.exits[0], out.lanes[0].color  # of the final block, which has one of each
         self.rows = segments(config.dim, rect.height)  # of the residual stream
-        self.context, self.slots = context, ceil_div(context, rect.height)
-        self.y_line = Line(rect, "y", BLOCK_COLORS)
-        self.x_line = Line(rect, "x", BLOCK_COLORS)
+        self.slots = ceil_div(context, rect.height)
+        self.sums = Shape(config, block.part, rect.width, rect.height, block.slices, context).sums(program.spec)
+        self.y_line, self.x_line = Line(rect, "y", BLOCK_COLORS), Line(rect, "x", BLOCK_COLORS)
         self.pe: Pes = program.pes(rect)
         self.kept = kept
 
@@ -105,74 +104,102 @@ class _Block:
 
     # --- layers -----------------------------------------------------------------------------------------------
 
-    def layer(self, again: Label, layer: int) -> None:
-        """One transformer layer."""
+    def layer(self, again: Label) -> None:
+        """One transformer layer, or half of it."""
+        pe, program, part = self.pe, self.program, self.block.part
+        prefix = f"layers.{self.block.layer}."
+        weights = {name.removeprefix(prefix): array for name, array in self.model.weights.items() if name.startswith(prefix)}
+        x = pe.zeros("x", len(self.rows[0]))
+        normed, delta, scale = pe.zeros("normed", x.shape), pe.zeros("delta", x.shape), pe.zeros("scale", 1)
+        pos = program.reg(Type.I32)
+        steps = []
+        if part is not Part.FEED_FORWARD:
+            steps.append(self._attention(weights, x, normed, delta, scale, pos))
+        if part is not Part.ATTENTION:
+            steps.append(self._feed_forward(weights, x, normed, delta, scale))
+        pe.place(again)
+        with self._op(TAKE_IN):
+            take_in(program, self.rect, self.rows, self.into, x)
+        for step in steps:
+            step()
+        with self._op("pass_on"):
+            pass_on(program, self.rect, self.rows, self.net_out, x)
+        with self._op("next_token"):
+            pe.add(pos, pos, 1)
+            pe.jump(again)
+        program.release(pos)
+
+    def _attention(
+        self, w: dict[str, np.ndarray], x: View, normed: View, delta: View, scale: View, pos: Reg
+    ) -> Callable[[], None]:
+        """Allocate what attention needs; the function returned writes its code, once."""
         config, pe, program, g = self.config, self.pe, self.program, self.block.slices
-        w = {name.split(".")[2]: array for name, array in self.model.weights.items() if name.startswith(f"layers.{layer}.")}
         group, part = config.n_heads // config.n_kv_heads, config.head_size // g
-        sums = layer_sums(config, program.spec, self.context, self.rect.width, self.rect.height, g)
+        sums = self.sums
         head_lines = [self.x_line.part(kv * g, g) for kv in range(config.n_kv_heads)] if g > 1 else []
         q_of, k_of = head_columns(config.n_kv_heads, group, config.head_size, g)
-        hidden = segments(config.hidden_dim, self.rect.width)
-        x = pe.zeros("x", len(self.rows[0]))
-        normed, delta = pe.zeros("normed", x.shape), pe.zeros("delta", x.shape)
-        attn_norm = self._norm("attn_norm", w["attn_norm"])
-        ffn_norm = self._norm("ffn_norm", w["ffn_norm"])
-        n_qkv = (group + 2) * part
-        qkv = pe.zeros("qkv", n_qkv)
+        norm = self._norm("attn_norm", w["attn_norm"])
+        qkv = pe.zeros("qkv", (group + 2) * part)
         stacked = np.concatenate([w["wq"], w["wk"], w["wv"]])
         columns = [np.concatenate([q, config.q_dim + k, config.q_dim + config.kv_dim + k]) for q, k in zip(q_of, k_of, strict=True)]
         wqkv = self._tiles("wqkv", stacked, columns, by_row=False)
         wo = self._tiles("wo", w["wo"], q_of, by_row=True)
-        w_gate_up = self._gate_up(w["w_gate"], w["w_up"], hidden)
-        w_down = self._tiles("w_down", w["w_down"], hidden, by_row=True)
-        gate_up = pe.zeros("gate_up", (2, len(hidden[0])))
-        act = pe.zeros("act", len(hidden[0]))
         keys, values = pe.zeros("keys", (part, self.slots)), pe.zeros("values", (self.slots, part))
         scores, top = pe.zeros("scores", (group, self.slots)), pe.zeros("top", group)
-        out, scale = pe.zeros("attended", group * part + group), pe.zeros("scale", 1)
+        out = pe.zeros("attended", group * part + group)
         freqs = np.stack([self.model.rope_freqs[part // 2 * (c % g) : part // 2 * (c % g + 1)] for c in range(self.rect.width)])
         freq = pe.array("freqs", np.broadcast_to(freqs, (self.rect.height, *freqs.shape)))
         angles = pe.zeros("angles", (3 + 2 * (group + 1), part // 2))
         row_index = np.broadcast_to(np.arange(self.rect.height)[:, None, None], (self.rect.height, self.rect.width, 1))
         row_of = pe.array("row", row_index, Type.I32)
-        pos, row, num = (program.reg(Type.I32) for _ in range(3))
+        row, num = program.reg(Type.I32), program.reg(Type.I32)
         pe.mov(row, row_of)
 
-        pe.place(again)
-        self._take_in(x)
-        with self._op("attn_norm", normed):
-            rmsnorm(program, self.y_line, normed, x, attn_norm, scale, config.dim, config.norm_eps, sums.y)
-        with self._op("qkv", qkv):
-            gemv(program, self.y_line, qkv, wqkv, normed, sums.y)
-        with self._op("rope"):
-            rope(pe, qkv[: (group + 1) * part].reshape(group + 1, part), freq, angles, pos)
-        with self._op("cache"):
-            append_cache(pe, keys, values, qkv[-2 * part : -part], qkv[-part:], row, pos, self.rect.height, num)
-        with self._op("attention"):
-            q = qkv[: group * part].reshape(group, part)
-            attend(
-                program, self.y_line, head_lines, q, keys, values, scores, top, out, num, config.head_size**-0.5, sums.y, sums.heads,
-            )  # fmt: skip
-        with self._op("attn_out", delta):
-            gemv(program, self.x_line, delta, wo, out[: group * part], sums.x)
-        with self._op("attn_residual", x):
-            pe.add(x, x, delta)
-        with self._op("ffn_norm"):
-            rmsnorm(program, self.y_line, normed, x, ffn_norm, scale, config.dim, config.norm_eps, sums.y)
-        with self._op("gate_up"):
-            gemv(program, self.y_line, gate_up.reshape(2 * len(hidden[0])), w_gate_up, normed, sums.y)
-        with self._op("swiglu"):
-            swiglu(pe, gate_up, act)
-        with self._op("down"):
-            gemv(program, self.x_line, delta, w_down, act, sums.x)
-        with self._op("ffn_residual"):
-            pe.add(x, x, delta)
-        self._pass_on(x)
-        with self._op("next_token"):
-            pe.add(pos, pos, 1)
-            pe.jump(again)
-        program.release(pos, row, num)
+        def write() -> None:
+            with self._op("attn_norm", normed):
+                rmsnorm(program, self.y_line, normed, x, norm, scale, config.dim, config.norm_eps, sums.y)
+            with self._op("qkv", qkv):
+                gemv(program, self.y_line, qkv, wqkv, normed, sums.y)
+            with self._op("rope"):
+                rope(pe, qkv[: (group + 1) * part].reshape(group + 1, part), freq, angles, pos)
+            with self._op("cache"):
+                append_cache(pe, keys, values, qkv[-2 * part : -part], qkv[-part:], row, pos, self.rect.height, num)
+            with self._op("attention"):
+                q = qkv[: group * part].reshape(group, part)
+                attend(
+                    program, self.y_line, head_lines, q, keys, values, scores, top, out, num, config.head_size**-0.5, sums.y, sums.heads,
+                )  # fmt: skip
+            with self._op("attn_out", delta):
+                gemv(program, self.x_line, delta, wo, out[: group * part], sums.x)
+            with self._op("attn_residual", x):
+                pe.add(x, x, delta)
+            program.release(row, num)
+
+        return write
+
+    def _feed_forward(self, w: dict[str, np.ndarray], x: View, normed: View, delta: View, scale: View) -> Callable[[], None]:
+        """Allocate what the feed-forward half needs; the function returned writes its code, once."""
+        config, pe, program, sums = self.config, self.pe, self.program, self.sums
+        hidden = segments(config.hidden_dim, self.rect.width)
+        norm = self._norm("ffn_norm", w["ffn_norm"])
+        w_gate_up = self._gate_up(w["w_gate"], w["w_up"], hidden)
+        w_down = self._tiles("w_down", w["w_down"], hidden, by_row=True)
+        gate_up = pe.zeros("gate_up", (2, len(hidden[0])))
+        act = pe.zeros("act", len(hidden[0]))
+
+        def write() -> None:
+            with self._op("ffn_norm"):
+                rmsnorm(program, self.y_line, normed, x, norm, scale, config.dim, config.norm_eps, sums.y)
+            with self._op("gate_up"):
+                gemv(program, self.y_line, gate_up.reshape(2 * len(hidden[0])), w_gate_up, normed, sums.y)
+            with self._op("swiglu"):
+                swiglu(pe, gate_up, act)
+            with self._op("down"):
+                gemv(program, self.x_line, delta, w_down, act, sums.x)
+            with self._op("ffn_residual"):
+                pe.add(x, x, delta)
+
+        return write
 
     def final(self, again: Label, head: str) -> None:
         """Final norm, logits, and argmax (or the logits themselves) to the host."""
@@ -185,13 +212,13 @@ class _Block:
         logits = pe.zeros("logits", len(vocab[0]))
         best, index, other, other_index = (program.reg(t) for t in (Type.F32, Type.I32, Type.F32, Type.I32))
         pe.place(again)
-        self._take_in(x)
-        sum_y = final_sums(config, program.spec, self.rect.width, self.rect.height)
+        with self._op(TAKE_IN):
+            take_in(program, self.rect, self.rows, self.into, x)
         with self._op("final_norm"):
-            rmsnorm(program, self.y_line, normed, x, norm, scale, config.dim, config.norm_eps, sum_y)
+            rmsnorm(program, self.y_line, normed, x, norm, scale, config.dim, config.norm_eps, self.sums.y)
         with self._op("logits"):
             multiply(pe, logits, tiles, normed)
-            root = self.rect.row(reduce(program, self.y_line, logits, algorithm=sum_y))
+            root = self.rect.row(reduce(program, self.y_line, logits, algorithm=self.sums.y))
         if head == "greedy":
             with self._op("argmax"):
                 self._argmax(root, vocab, logits, best, index, other, other_index)
@@ -290,35 +317,6 @@ class _Block:
         both = np.concatenate([index, np.where(index < 0, -1, index + n)], axis=1)
         return self._tiles("w_gate_up", np.concatenate([gate, up]), list(both), by_row=False)
 
-    def _take_in(self, x: View) -> None:
-        """Every PE sees the whole vector pass and keeps its row's segment."""
-        total = self.config.dim
-        skip = self.program.reg()
-        with self._op(TAKE_IN):
-            for r, segment in enumerate(self.rows):
-                pe = self.program.pes(self.rect.row(r))
-                before = int(segment[0]) if len(segment) else total
-                for what, n in ((skip, before), (x[: len(segment)], len(segment)), (skip, total - before - len(segment))):
-                    if n:
-                        pe.mov(what, pe.recv(self.into), shape=n)
-        self.program.release(skip)
-
-    def _pass_on(self, x: View) -> None:
-        """The exit's column gathers its rows' segments northward, in order, and sends them on."""
-        column = Line(Rect(self.exit[0], self.rect.y, 1, self.rect.height), "y")
-        after, below = 0, 0
-        with self._op("pass_on"):
-            for r in reversed(range(self.rect.height)):
-                pe = self.program.pes(column.at(r))
-                out = wire(self.program, column.path(r, r - 1), BLOCK_COLORS) if r else self.out
-                n = len(self.rows[r])
-                if n:
-                    pe.mov(pe.send(out), x[:n])
-                if after:
-                    pe.mov(pe.send(out), pe.recv(below), shape=after)
-                after += n
-                below = out
-
 
 def segments(total: int, parts: int) -> list[np.ndarray]:
     """Indices 0..total-1 cut into `parts` segments of equal length, the last ones shorter or empty."""
@@ -331,11 +329,12 @@ def kept_array(op: str) -> str:
     return f"kept_{op}"
 
 
-def fitting_copies(config: ModelConfig, spec: MachineSpec, block: Block) -> tuple[str, ...]:
-    """As many ops of `REUSED` as a layer's PEs have SRAM for copies of, by the partition's estimate."""
-    free = spec.data_bytes - CODE_BYTES - block.sram_bytes
-    segment = ceil_div(config.dim, block.height)
-    n_qkv = (config.n_heads // config.n_kv_heads + 2) * config.head_size // block.slices
+def fitting_copies(config: ModelConfig, spec: MachineSpec, blocks: tuple[Block, ...]) -> tuple[str, ...]:
+    """As many ops of `REUSED` as every block that has them has SRAM for copies of, by the partition's estimate."""
+    mine = [block for block in blocks if block.part in (Part.LAYER, Part.ATTENTION)]
+    free = spec.data_bytes - CODE_BYTES - max(block.sram_bytes for block in mine)
+    segment = max(ceil_div(config.dim, block.height) for block in mine)
+    n_qkv = (config.n_heads // config.n_kv_heads + 2) * config.head_size // min(block.slices for block in mine)
     fitting = []
     for op in REUSED:
         need = 4 * (n_qkv if op == "qkv" else segment) + spec.instruction_bytes
@@ -347,7 +346,7 @@ def fitting_copies(config: ModelConfig, spec: MachineSpec, block: Block) -> tupl
 
 def logits_row(spec: MachineSpec, config: ModelConfig, block: Block) -> int:
     """The row of the final block on which the logits are summed."""
-    return root_of(final_sums(config, spec, block.width, block.height), block.height)
+    return root_of(Shape(config, block.part, block.width, block.height, block.slices, 1).sums(spec).y, block.height)
 
 
 def _index(parts: list[np.ndarray]) -> np.ndarray:

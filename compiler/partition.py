@@ -1,23 +1,27 @@
-"""Partition: which rectangle of PEs each group of ops gets, and how its tensors are cut into tiles.
+"""Partition: which rectangles of PEs each group of ops could get, and how its tensors are cut into tiles.
 
-One block per transformer layer, and one for the final norm, logits and argmax. A layer's columns are
-its KV groups, each cut into `slices` of the head size; its rows are as many as SRAM asks for.
+One block per transformer layer, or one per half of it, and one for the final norm, logits and argmax. The columns of a
+block with attention are its KV groups, each cut into `slices` of the head size; its rows are at least as many as SRAM asks for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
+import numpy as np
+
+from wse.compiler.cost import Cost, Part, Shape, block_cost
+from wse.compiler.graph import Graph, Op
 from wse.compiler.model import ModelConfig
-from wse.errors import DoesNotFitError
-from wse.kernels.allreduce import allreduce_cycles, best_allreduce
-from wse.kernels.reduce import Algorithm, reduce_cycles
+from wse.errors import ConfigError, DoesNotFitError
 from wse.spec import MachineSpec
 
-Shape = tuple[int, int, int]  # width, height, slices
-LINE_COLORS, HEAD_COLORS = 5, 3  # colors for the all-reduces along each axis, and for those among the columns of a head
 CODE_BYTES = 4096  # kept free for a block's instructions; the linker checks the real size
+SPLITS = ("layer", "half")
+MAX_SIDE = 256  # PEs along a side of a block
+TALLER = (1, 1.12, 1.25, 1.5, 1.75, 2, 2.5, 3, 4)  # heights tried, as multiples of the least that fits
+WEIGHINGS = 6  # steps from all weight on one of cycles, hops and PEs to none
 
 
 @dataclass(frozen=True)
@@ -26,157 +30,163 @@ class Block:
 
     name: str
     layer: int | None
+    part: Part
     width: int
     height: int
     slices: int
     sram_bytes: int
 
+    @property
+    def num_pes(self) -> int:
+        return self.width * self.height
+
     def dump(self) -> str:
         """One line for people."""
         return f"{self.name}: {self.width}x{self.height} PEs, {self.sram_bytes} B of SRAM on the fullest"
 
-
-def ceil_div(a: int, b: int) -> int:
-    """a / b, rounded up."""
-    return -(-a // b)
-
-
-def partition(config: ModelConfig, spec: MachineSpec, dtype: str, context: int) -> tuple[Block, ...]:
-    """Blocks for `context` positions and weights of `dtype`. Raises `DoesNotFitError` naming the block and what would fit."""
-    weight = {"f16": 2, "f32": 4}[dtype]
-    layer = _best("layer", _layer_shapes(config), lambda w, h, g: _layer_bytes(config, weight, context, w, h, g),
-                  lambda w, h, g: _layer_local_cycles(config, spec, w, h, g),
-                  lambda w, h, g: _layer_sum_cycles(config, spec, context, w, h, g), spec)  # fmt: skip
-    final = _best("final", _final_shapes(config), lambda w, h, g: _final_bytes(config, weight, w, h),
-                  lambda w, h, g: _final_local_cycles(config, w, h),
-                  lambda w, h, g: _final_sum_cycles(config, spec, w, h), spec)  # fmt: skip
-    blocks = [Block(f"layer {i}", i, *layer) for i in range(config.n_layers)]
-    return (*blocks, Block("final", None, *final))
-
-
-def _best(
-    name: str, shapes: Iterable[Shape], bytes_of: Callable[..., int], local_cycles: Callable[..., int], sum_cycles: Callable[..., int],
-    spec: MachineSpec,
-) -> tuple[int, int, int, int]:  # fmt: skip
-    """The shape of least predicted cycles times PEs among those that fit.
-
-    Cycles are those of each PE alone and those of reductions; the latter, dear to predict, only where the former leave hope.
-    """
-    best: tuple[int, tuple[int, int, int, int]] | None = None
-    least: tuple[int, int, int] | None = None  # bytes, width, height of what the machine has PEs for
-    narrowest = (1 << 62, 0)
-    for width, height, slices in shapes:
-        narrowest = min(narrowest, (width, height))
-        if width > spec.width or height > spec.height:
-            continue
-        need = bytes_of(width, height, slices)
-        least = (need, width, height) if least is None else min(least, (need, width, height))
-        if need + CODE_BYTES > spec.data_bytes:
-            continue
-        num_pes, cycles = width * height, local_cycles(width, height, slices)
-        if best is None or cycles * num_pes < best[0]:
-            cost = (cycles + sum_cycles(width, height, slices)) * num_pes
-            if best is None or cost < best[0]:
-                best = (cost, (width, height, slices, need))
-    if least is None:
-        raise DoesNotFitError(
-            f"block '{name}' does not fit: it needs at least {narrowest[0]}x{narrowest[1]} PEs, {spec.name} has {spec.width}x{spec.height}",
-            help="take a machine with more PEs",
-        )
-    if best is None:
-        need, width, height = least
-        raise DoesNotFitError(
-            f"block '{name}' does not fit: {need} B on a PE even on {width}x{height} PEs, of {spec.data_bytes - CODE_BYTES} B",
-            help="ask for a shorter context, --dtype f16, or a machine with more SRAM or PEs",
-        )
-    return best[1]
-
-
-def _layer_shapes(config: ModelConfig) -> Iterator[Shape]:
-    for slices in range(1, config.head_size // 2 + 1):
-        if config.head_size % (2 * slices) == 0:
-            for height in range(1, min(config.dim, 256) + 1):
-                yield config.n_kv_heads * slices, height, slices
-
-
-def _final_shapes(config: ModelConfig) -> Iterator[Shape]:
-    for height in range(1, min(config.dim, 128) + 1):
-        for width in sorted({max(1, round(height * r)) for r in (0.5, 0.75, 1, 1.25, 1.5, 2)}):
-            if width <= config.vocab_size:
-                yield width, height, 1
-
-
-def _layer_sizes(config: ModelConfig, width: int, height: int, slices: int) -> tuple[int, int, int, int]:
-    """Lengths of a PE's segments: residual, q|k|v, q, hidden."""
-    part = config.head_size // slices
-    group = config.n_heads // config.n_kv_heads
-    return ceil_div(config.dim, height), (group + 2) * part, group * part, ceil_div(config.hidden_dim, width)
-
-
-def _layer_bytes(config: ModelConfig, weight: int, context: int, width: int, height: int, slices: int) -> int:
-    x, qkv, q, hidden = _layer_sizes(config, width, height, slices)
-    part, group, slots = config.head_size // slices, config.n_heads // config.n_kv_heads, ceil_div(context, height)
-    matrices = weight * (x * qkv + q * x + x * 2 * hidden + hidden * x)
-    cache = 4 * 2 * part * slots
-    scratch = (3 + 2 * (group + 1)) * part // 2 + group * slots + 2 * group + q
-    return matrices + cache + 4 * (5 * x + qkv + 3 * hidden + scratch + part // 2 + 4) + 4 * 16
-
-
-def _layer_local_cycles(config: ModelConfig, spec: MachineSpec, width: int, height: int, slices: int) -> int:
-    x, qkv, q, hidden = _layer_sizes(config, width, height, slices)
-    cycles = x * (qkv + 2 * hidden + 2) + q * (x + 1) + hidden * (x + 1) + config.dim
-    return cycles + spec.special_cycles * (hidden + q + 2 * q)
-
-
-def _layer_sum_cycles(config: ModelConfig, spec: MachineSpec, context: int, width: int, height: int, slices: int) -> int:
-    sums = layer_sums(config, spec, context, width, height, slices)
-    along_y, along_x, along_heads = _layer_sum_sizes(config, context, width, height, slices)
-    lines = ((sums.y, height, along_y), (sums.x, width, along_x), (sums.heads, slices, along_heads))
-    return sum(allreduce_cycles(spec, algorithm, length, num) for algorithm, length, sizes in lines for num in sizes)
+    def ops(self, graph: Graph) -> tuple[Op, ...]:
+        """The ops of the graph this block computes."""
+        if self.layer is None:
+            return tuple(graph.op(name) for name in ("final_norm", "logits", "argmax"))
+        ops = graph.layer(self.layer)
+        cut = next(i for i, op in enumerate(ops) if op.name.endswith(".ffn_norm"))
+        return {Part.LAYER: ops, Part.ATTENTION: ops[:cut], Part.FEED_FORWARD: ops[cut:]}[self.part]
 
 
 @dataclass(frozen=True)
-class Sums:
-    """How a layer's block all-reduces: along y, along x, and among the columns of a head."""
+class Partitioner:
+    """What decides the shapes a block may have: the model, the machine, the storage type and the positions to keep."""
 
-    y: Algorithm
-    x: Algorithm
-    heads: Algorithm
+    config: ModelConfig
+    spec: MachineSpec
+    dtype: str
+    context: int
+
+    def partition(self, split: str = "layer") -> tuple[Block, ...]:
+        """The blocks, each in the shape of least predicted cycles times PEs. Raises `DoesNotFitError`."""
+        return tuple(shapes[0] for shapes in self.candidates(split))
+
+    def candidates(self, split: str = "layer", room: Callable[[str], tuple[int, int]] | None = None) -> tuple[tuple[Block, ...], ...]:
+        """Per block the shapes worth trying, that of least predicted cycles times PEs first.
+
+        `room`: by block name the width and height there is for it; when no shape is that small, the shapes are those for the whole
+        machine. Raises `DoesNotFitError` naming the block and what would fit.
+        """
+        if split not in SPLITS:
+            raise ConfigError(f"split '{split}' is not one of {', '.join(SPLITS)}")
+        parts = (Part.LAYER,) if split == "layer" else (Part.ATTENTION, Part.FEED_FORWARD)
+        named = [(f"layer {layer}" if part is Part.LAYER else f"layer {layer} {part}", layer, part)
+                 for layer in range(self.config.n_layers) for part in parts]  # fmt: skip
+        machine, known = (self.spec.width, self.spec.height), {}
+        blocks = []
+        for name, layer, part in [*named, ("final", None, Part.FINAL)]:
+            size = room(name) if room else machine
+            if (part, size) not in known:
+                known[part, size] = self._shapes(part, *size) or self._shapes(part, *machine)
+            blocks.append(tuple(replace(shape, name=name, layer=layer) for shape in known[part, size]))
+        return tuple(blocks)
+
+    def block(self, name: str, layer: int | None, part: Part, width: int, height: int) -> Block:
+        """The block of this very shape. Raises `ConfigError` for a width that cuts no head evenly, `DoesNotFitError` for SRAM."""
+        slices = 1
+        if part in (Part.LAYER, Part.ATTENTION):
+            widths = dict(self._widths(part))
+            if width not in widths:
+                raise ConfigError(f"block '{name}' cannot be {width} PEs wide", help=f"widths that cut its heads evenly: {sorted(widths)}")
+            slices = widths[width]
+        need, room = self._bytes(part, width, height, slices), self.spec.data_bytes - CODE_BYTES
+        if need > room:
+            least = self._least_height(part, width, slices)
+            raise DoesNotFitError(
+                f"block '{name}' needs {need} B on a PE of its {width}x{height}, of {room} B",
+                help=f"at this width it takes {least} rows" if least else "no height is enough at this width: make it wider",
+            )
+        return Block(name, layer, part, width, height, slices, need)
+
+    def cost(self, block: Block, position: int | None = None) -> Cost:
+        """Predicted cost of a token in the block, by default in the middle of the context."""
+        position = self.context // 2 if position is None else position
+        return block_cost(self.spec, self.shape(block), position)
+
+    def shape(self, block: Block) -> Shape:
+        """A block's shape with all that its sizes follow from."""
+        return Shape(self.config, block.part, block.width, block.height, block.slices, self.context)
+
+    def _shapes(self, part: Part, max_width: int, max_height: int) -> tuple[Block, ...]:
+        """The shapes within a size; empty when there are none. Raises `DoesNotFitError` if the whole machine is too small."""
+        found: list[tuple[Block, Cost]] = []
+        least = (1 << 62, 0, 0)
+        for width, slices in self._widths(part):
+            tallest = min(self.config.dim, MAX_SIDE, self.spec.height)
+            least = min(least, (self._bytes(part, width, tallest, slices), width, tallest))
+            first = self._least_height(part, width, slices) if width <= max_width else 0
+            for height in sorted({int(first * times) for times in TALLER} | set(range(first, first + 4))) if first else ():
+                if height <= min(tallest, max_height):
+                    block = Block(part.value, None, part, width, height, slices, self._bytes(part, width, height, slices))
+                    found.append((block, self.cost(block)))
+        if not found and (max_width, max_height) == (self.spec.width, self.spec.height):
+            if not least[1]:
+                narrowest = self.config.n_kv_heads
+                raise DoesNotFitError(
+                    f"block '{part}' does not fit: it needs at least {narrowest}x1 PEs, {self.spec.name} has {max_width}x{max_height}",
+                    help="take a machine with more PEs",
+                )
+            need, width, height = least
+            raise DoesNotFitError(
+                f"block '{part}' does not fit: {need} B on a PE even on {width}x{height} PEs, of {self.spec.data_bytes - CODE_BYTES} B",
+                help="ask for a shorter context, --dtype f16, or a machine with more SRAM or PEs",
+            )
+        return _worth_trying(found) if found else ()
+
+    def _widths(self, part: Part) -> Iterator[tuple[int, int]]:
+        """(width, slices) a block may have."""
+        if part in (Part.LAYER, Part.ATTENTION):
+            for slices in range(1, self.config.head_size // 2 + 1):
+                if self.config.head_size % (2 * slices) == 0 and self.config.n_kv_heads * slices <= self.spec.width:
+                    yield self.config.n_kv_heads * slices, slices
+        else:
+            length = self.config.hidden_dim if part is Part.FEED_FORWARD else self.config.vocab_size
+            for width in range(1, min(length, MAX_SIDE, self.spec.width) + 1):
+                yield width, 1
+
+    def _least_height(self, part: Part, width: int, slices: int) -> int:
+        """The fewest rows whose PEs hold the block; 0 when none do."""
+        low, high = 1, min(self.config.dim, MAX_SIDE, self.spec.height)
+        room = self.spec.data_bytes - CODE_BYTES
+        if self._bytes(part, width, high, slices) > room:
+            return 0
+        while low < high:
+            middle = (low + high) // 2
+            if self._bytes(part, width, middle, slices) > room:
+                low = middle + 1
+            else:
+                high = middle
+        return low
+
+    def _bytes(self, part: Part, width: int, height: int, slices: int) -> int:
+        """Data bytes of the fullest PE; the linker has the last word."""
+        s, weight = Shape(self.config, part, width, height, slices, self.context), {"f16": 2, "f32": 4}[self.dtype]
+        if part is Part.FINAL:
+            return weight * s.x * s.vocab + 4 * (3 * s.x + s.vocab + 4) + 4 * 8
+        matrices = num_floats = 0
+        if s.has_attention:
+            q, qkv = s.group * s.head_part, (s.group + 2) * s.head_part
+            matrices += s.x * qkv + q * s.x
+            num_floats += qkv + 2 * s.head_part * s.slots + (3 + 2 * (s.group + 1)) * s.head_part // 2 + s.group * s.slots + 2 * s.group + q
+            num_floats += s.head_part // 2
+        if s.has_feed_forward:
+            matrices += 3 * s.hidden * s.x
+            num_floats += 3 * s.hidden
+        norms = 2 if part is Part.LAYER else 1
+        return weight * matrices + 4 * (num_floats + (3 + norms) * s.x + 4) + 4 * 16
 
 
-def layer_sums(config: ModelConfig, spec: MachineSpec, context: int, width: int, height: int, slices: int) -> Sums:
-    """The cheapest algorithms by predicted cycles for all of a layer's all-reduces, one per line so that the colors suffice."""
-    y, x, heads = _layer_sum_sizes(config, context, width, height, slices)
-    return Sums(
-        y=best_allreduce(spec, height, y, LINE_COLORS),
-        x=best_allreduce(spec, width, x, LINE_COLORS),
-        heads=best_allreduce(spec, slices, heads, HEAD_COLORS, rooted=True),
-    )
-
-
-def _layer_sum_sizes(
-    config: ModelConfig, context: int, width: int, height: int, slices: int
-) -> tuple[list[int], list[int], list[int]]:
-    """Wavelets of each all-reduce of a layer along y, along x, and among a head's columns (half the cache in use)."""
-    x, qkv, q, hidden = _layer_sizes(config, width, height, slices)
-    group = config.n_heads // config.n_kv_heads
-    return [1, qkv, group, q + group, 1, 2 * hidden], [x, x], [group * ceil_div(context, 2 * height)]
-
-
-def _final_bytes(config: ModelConfig, weight: int, width: int, height: int) -> int:
-    x, m = ceil_div(config.dim, height), ceil_div(config.vocab_size, width)
-    return weight * x * m + 4 * (3 * x + m + 4) + 4 * 8
-
-
-def _final_local_cycles(config: ModelConfig, width: int, height: int) -> int:
-    x, m = ceil_div(config.dim, height), ceil_div(config.vocab_size, width)
-    return x * (m + 1) + m + 24 * width + config.dim
-
-
-def _final_sum_cycles(config: ModelConfig, spec: MachineSpec, width: int, height: int) -> int:
-    return reduce_cycles(spec, final_sums(config, spec, width, height), height, ceil_div(config.vocab_size, width))
-
-
-def final_sums(config: ModelConfig, spec: MachineSpec, width: int, height: int) -> Algorithm:
-    """How the final block sums along y: the norm's one value, and the logits."""
-    return best_allreduce(spec, height, [1, ceil_div(config.vocab_size, width)], LINE_COLORS, rooted=True)
+def _worth_trying(found: list[tuple[Block, Cost]]) -> tuple[Block, ...]:
+    """The default shape, then those that are best for some weighing of cycles, hops and PEs against each other, by PEs."""
+    blocks = [block for block, _ in found]
+    logs = np.log([(max(cost.cycles, 1), max(cost.hops, 1), block.num_pes) for block, cost in found])  # (shape, 3)
+    weights = np.array([(a, b, WEIGHINGS - a - b) for a in range(WEIGHINGS + 1) for b in range(WEIGHINGS + 1 - a)])  # (weighing, 3)
+    weights = np.concatenate([weights + 1e-6, [(1, 0, 1)]])  # the last: cycles times PEs; a little of each breaks ties
+    chosen = (logs @ weights.T).argmin(0)
+    default = blocks[chosen[-1]]
+    return (default, *sorted({blocks[k] for k in chosen} - {default}, key=lambda block: (block.num_pes, block.width)))

@@ -1,56 +1,94 @@
-"""Place: a rectangle of the mesh for every block, and the file a person can edit.
+"""Place: a rectangle of the mesh for every block, in a file a person can edit.
 
-The baseline lays blocks out in rows, like a snake: east along the first row of blocks, back west along the next.
+The placers that find one are in `placers/`; what a person may ask of them is in `constraints.py`.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
-import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from wse.compiler.partition import Block
-from wse.errors import ConfigError, DoesNotFitError
+from wse.compiler.cost import Part
+from wse.compiler.nets import FREE
+from wse.compiler.partition import Block, Partitioner
+from wse.errors import ConfigError
 from wse.files import write_text
+from wse.isa import Port
 from wse.program import Rect
-from wse.spec import MachineSpec
 
-SCHEMA = 1
+SCHEMA = 2
+SIDES = {port.name.lower(): int(port) for port in Port if port is not Port.RAMP}
 
 
 @dataclass(frozen=True)
 class Placement:
-    """Where each block is: `rects` in the order of the blocks; `eastward[i]` says which side block i takes its input on."""
+    """Where each block is: `rects` in the order of the blocks, on a mesh of `width` x `height` PEs.
+
+    `inputs[i]`, `outputs[i]`: the side (a `Port`) on which block i takes its vector and passes it on, or `FREE`: the cheaper
+    one. `about`: where the placement came from, for people; nothing depends on it.
+    """
 
     width: int
     height: int
     rects: tuple[Rect, ...]
-    eastward: tuple[bool, ...]
     names: tuple[str, ...]
+    inputs: tuple[int, ...] = ()
+    outputs: tuple[int, ...] = ()
+    about: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
-    def verify(self, blocks: tuple[Block, ...]) -> None:
-        """Raise `ConfigError` unless every block has a rectangle of its size, inside the mesh, overlapping no other."""
-        if self.names != tuple(block.name for block in blocks):
-            raise ConfigError("the placement names other blocks than the model has", notes=[f"wanted: {[b.name for b in blocks]}"])
-        mesh = Rect(0, 0, self.width, self.height)
-        for i, (block, rect) in enumerate(zip(blocks, self.rects, strict=True)):
-            if (rect.width, rect.height) != (block.width, block.height):
-                raise ConfigError(f"block '{block.name}' is {block.width}x{block.height} PEs, the placement gives it {rect}")
-            if not mesh.contains(rect):
-                raise ConfigError(f"block '{block.name}' at {rect} is outside the mesh of {self.width}x{self.height} PEs")
-            for other, name in zip(self.rects[:i], self.names, strict=False):
+    def __post_init__(self) -> None:
+        for name in ("inputs", "outputs"):
+            if not getattr(self, name):
+                object.__setattr__(self, name, (FREE,) * len(self.rects))
+
+    @property
+    def mesh(self) -> Rect:
+        return Rect(0, 0, self.width, self.height)
+
+    def verify(self) -> None:
+        """Raise `ConfigError` unless every block lies inside the mesh and overlaps no other."""
+        for i, (rect, name) in enumerate(zip(self.rects, self.names, strict=True)):
+            if rect.width < 1 or rect.height < 1:
+                raise ConfigError(f"block '{name}' has no PEs: {rect.width}x{rect.height}")
+            if not self.mesh.contains(rect):
+                raise ConfigError(f"block '{name}' at {rect} is outside the mesh of {self.width}x{self.height} PEs")
+            for other, other_name in zip(self.rects[:i], self.names, strict=False):
                 if rect.overlaps(other):
-                    raise ConfigError(f"blocks '{name}' at {other} and '{block.name}' at {rect} overlap")
+                    raise ConfigError(f"blocks '{other_name}' at {other} and '{name}' at {rect} overlap")
+
+    def blocks(self, partitioner: Partitioner) -> tuple[Block, ...]:
+        """The blocks in the shapes the placement gives them.
+
+        Raises `ConfigError` when it names other blocks than the model has, `DoesNotFitError` when a shape has too little SRAM.
+        """
+        wanted: list[tuple[str, int | None, Part]] = []
+        for layer in range(partitioner.config.n_layers):
+            if f"layer {layer}" in self.names:
+                wanted.append((f"layer {layer}", layer, Part.LAYER))
+            else:
+                wanted += [(f"layer {layer} {part}", layer, part) for part in (Part.ATTENTION, Part.FEED_FORWARD)]
+        wanted.append(("final", None, Part.FINAL))
+        names = tuple(name for name, _, _ in wanted)
+        if self.names != names:
+            pairs = enumerate(itertools.zip_longest(self.names, names, fillvalue="missing"))
+            i, got, want = next((i, got, want) for i, (got, want) in pairs if got != want)
+            notes = [f"the model has {len(names)} blocks"]
+            raise ConfigError(f"block {i} of the placement is '{got}', the model's is '{want}'", notes=notes)
+        return tuple(partitioner.block(*key, rect.width, rect.height) for key, rect in zip(wanted, self.rects, strict=True))
 
     def dump(self) -> str:
         """The placement as JSON, as `read_placement` takes it."""
-        entries = [
-            {"name": n, "x": r.x, "y": r.y, "width": r.width, "height": r.height, "eastward": e}
-            for n, r, e in zip(self.names, self.rects, self.eastward, strict=True)
-        ]
-        return json.dumps({"schema": SCHEMA, "mesh": [self.width, self.height], "blocks": entries}, indent=1) + "\n"
+        sides = {number: name for name, number in SIDES.items()} | {FREE: None}
+        lines = []
+        for name, r, into, out in zip(self.names, self.rects, self.inputs, self.outputs, strict=True):
+            entry = {"name": name, "x": r.x, "y": r.y, "width": r.width, "height": r.height, "input": sides[into], "output": sides[out]}
+            lines.append("  " + json.dumps({key: value for key, value in entry.items() if value is not None}))
+        head = {"schema": SCHEMA, "mesh": [self.width, self.height], "about": dict(self.about)}
+        return json.dumps(head, indent=1)[:-2] + ',\n "blocks": [\n' + ",\n".join(lines) + "\n ]\n}\n"
 
     def write(self, path: Path) -> None:
         """Write the file, whole or not at all."""
@@ -63,80 +101,28 @@ class Placement:
         return mesh_svg(self.width, self.height, zip(self.names, self.rects, strict=True), title)
 
 
+def read_json(path: Path, what: str) -> dict[str, Any]:
+    """The object in a JSON file. Raises `ConfigError`."""
+    try:
+        table = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"cannot read {what} {path}: {error}") from None
+    if not isinstance(table, dict):
+        raise ConfigError(f"{path} is not a {what}: it holds a {type(table).__name__}, not an object")
+    return table
+
+
 def read_placement(path: Path) -> Placement:
     """A placement file. Raises `ConfigError` with the place of what is wrong."""
+    table = read_json(path, "placement")
+    if table.get("schema") != SCHEMA:
+        raise ConfigError(f"{path}: schema {table.get('schema')} is not {SCHEMA}", help="write it anew with `wse place`")
     try:
-        table: Any = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"cannot read placement {path}: {error}") from None
-    try:
-        if table["schema"] != SCHEMA:
-            raise ConfigError(f"{path}: schema {table['schema']} is not {SCHEMA}")
         width, height = (int(n) for n in table["mesh"])
         blocks = table["blocks"]
         rects = tuple(Rect(*(int(b[key]) for key in ("x", "y", "width", "height"))) for b in blocks)
         names = tuple(str(b["name"]) for b in blocks)
-        return Placement(width, height, rects, tuple(bool(b.get("eastward", True)) for b in blocks), names)
+        inputs, outputs = (tuple(FREE if b.get(key) is None else SIDES[b[key]] for b in blocks) for key in ("input", "output"))
+        return Placement(width, height, rects, names, inputs, outputs, dict(table.get("about", {})))
     except (KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"{path} is not a placement: {type(error).__name__} {error}") from None
-
-
-def place(blocks: tuple[Block, ...], spec: MachineSpec, mesh: tuple[int, int] | None = None) -> Placement:
-    """The snake placement on `mesh`, or on the smallest near-square mesh it fits. Raises `DoesNotFitError`."""
-    if mesh is not None:
-        placement = _snake(blocks, mesh[0])
-        if placement is None or placement.height > mesh[1]:
-            raise _too_small(blocks, mesh, placement, _smallest(blocks, spec))
-        return Placement(*mesh, placement.rects, placement.eastward, placement.names)
-    fitting = _smallest(blocks, spec)
-    if fitting is None:
-        raise _too_small(blocks, (spec.width, spec.height), None, None)
-    return fitting
-
-
-def _smallest(blocks: tuple[Block, ...], spec: MachineSpec) -> Placement | None:
-    """The snake on the smallest near-square mesh of the machine; None when there is none."""
-    widest, in_one_row = max(block.width for block in blocks), sum(block.width for block in blocks)
-    first = max(widest, min(spec.width, math.isqrt(sum(b.width * b.height for b in blocks))))
-    candidates = [snake for w in range(first, min(spec.width, in_one_row) + 1) if (snake := _snake(blocks, w)) is not None]
-    fitting = [snake for snake in candidates if snake.height <= spec.height]
-    return min(fitting, key=lambda snake: (max(snake.width, snake.height), snake.width * snake.height), default=None)
-
-
-def _snake(blocks: tuple[Block, ...], width: int) -> Placement | None:
-    """Blocks in rows of at most `width` PEs; None when one is wider."""
-    rows: list[list[Block]] = [[]]
-    used = 0
-    for block in blocks:
-        if block.width > width:
-            return None
-        if used + block.width > width:
-            rows.append([])
-            used = 0
-        rows[-1].append(block)
-        used += block.width
-    rects, eastward, y = [], [], 0
-    for i, row in enumerate(rows):
-        x = 0
-        for block in row:
-            at = x if i % 2 == 0 else width - x - block.width
-            rects.append(Rect(at, y, block.width, block.height))
-            eastward.append(i % 2 == 0)
-            x += block.width
-        y += max(block.height for block in row)
-    return Placement(width, y, tuple(rects), tuple(eastward), tuple(block.name for block in blocks))
-
-
-def _too_small(
-    blocks: tuple[Block, ...], mesh: tuple[int, int], snake: Placement | None, fitting: Placement | None
-) -> DoesNotFitError:
-    need = sum(block.width * block.height for block in blocks)
-    widest = max(blocks, key=lambda block: block.width)
-    notes = [f"{len(blocks)} blocks of {need} PEs in all; the widest is '{widest.name}' with {widest.width}x{widest.height}"]
-    if snake is not None:
-        notes.append(f"in rows of {mesh[0]} PEs they take {snake.height} rows, of {mesh[1]}")
-    if fitting is None:
-        help = "take a machine with more PEs, a shorter context, or --dtype f16"
-    else:
-        help = f"--mesh {fitting.width}x{fitting.height} would do"
-    return DoesNotFitError(f"the model does not fit on {mesh[0]}x{mesh[1]} PEs", notes=notes, help=help)

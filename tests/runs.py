@@ -7,6 +7,7 @@ import json
 import numpy as np
 
 from wse.program import Rect
+from wse.provenance import SCHEMA
 from wse.view.frames import MAX_TILES, Frames
 from wse.view.record import Run, Wire, layer_table
 from wse.view.tables import GRID, PE_COUNTS, grids, tiling_of_at_most
@@ -51,9 +52,9 @@ def made_up_run(
     classes = [{"pes": num // 4, "where": [], "layout": 0, "data_bytes": 30_400, "code_bytes": 3000 * i} for i in range(4)]
     memory = {"sram_bytes": 49_152, "reserved_bytes": 4176, "classes": classes, "layouts": [buffers]}
     summary = {
-        "schema": 1, "model": "made up", "arch": "wse2", "mesh": [width, height], "cycles_total": cycles, "cycles_per_token": 1234.5,
+        "schema": SCHEMA, "model": "made up", "arch": "wse2", "mesh": [width, height], "cycles_total": cycles, "cycles_per_token": 1234.5,
         "not_modelled": ["the weather"],
     }  # fmt: skip
-    config = "schema = 1\n[run]\nmodel = \"made up\"\n"
+    config = f"schema = {SCHEMA}\n[run]\nmodel = \"made up\"\n"
     return Run(summary, config, json.dumps({"schema": 1}), memory, layer_table(rects, pes, links), pes, links, wires,
                Frames(tiling.side, edges, np.stack(frames)), {"wse": "0"})  # fmt: skip

@@ -11,7 +11,7 @@ from wse.bench import compare, decode, fabric
 from wse.bench.output import DECODE_COLUMNS, FABRIC_COLUMNS, render
 from wse.compiler.compile import compile_model
 from wse.errors import ConfigError, VerificationError
-from wse.provenance import config_hash, provenance
+from wse.provenance import SCHEMA, config_hash, provenance
 from wse.runner import Session
 from wse.spec import load_spec
 
@@ -96,7 +96,7 @@ def test_fabric_cases_take_the_predicted_cycles():
     assert "8x8 w16 in the corner of 12x12" in render("fabric", [record], FABRIC_COLUMNS, {}, "md")
 
 
-def write(path, cycles, schema=1):
+def write(path, cycles, schema=SCHEMA):
     results = [{"model": "m", "test": name, "cycles": n} for name, n in cycles.items()]
     path.write_text(json.dumps({"schema": schema, "results": results}))
     return path

@@ -97,7 +97,7 @@ def test_a_bad_machine_file_is_refused_naming_file_and_key(text, words, tmp_path
 @pytest.mark.parametrize(
     ("options", "code", "words"),
     [
-        (["--mesh", "4x4"], 3, ["4x4", "'layer 0' with 16x1", "--mesh 16x6 would do"]),
+        (["--mesh", "4x4"], 3, ["4x4", "68 PEs needed, 16 free", "--mesh 9x9 would do"]),
         (["--mesh", "9999999x9999999"], 2, ["9999999x9999999", "wse2", "750x994"]),
         (["--mesh", "0x4"], 2, ["--mesh wants WxH", "0x4"]),
         (["--arch", "toy", "--set", "width=2", "--set", "height=3"], 3, ["block 'layer'", "2x3 PEs"]),
@@ -114,8 +114,9 @@ def test_what_does_not_fit_says_what_would(options, code, words, wse):
 
 
 def test_the_mesh_a_refusal_names_does_fit(wse):
-    assert wse("compile", "kjv", "--mesh", "16x6").code == 0
-    refused(wse("compile", "kjv", "--mesh", "16x5"), 3, "--mesh 16x6")
+    done = wse("compile", "kjv", "--mesh", "5x12")
+    refused(done, 3, "60 free", "--mesh")
+    assert wse("compile", "kjv", "--mesh", done.err.split("--mesh ")[1].split()[0]).code == 0
 
 
 def test_a_tall_narrow_machine_and_a_flat_wide_one_are_used(wse):
@@ -126,11 +127,11 @@ def test_a_tall_narrow_machine_and_a_flat_wide_one_are_used(wse):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda p: p["blocks"][1].update(y=p["blocks"][0]["y"]), ["'layer 0' at (0,0)-(15,0)", "'layer 1'", "overlap"]),
-        (lambda p: p["blocks"][1].update(x=500), ["'layer 1' at (500,1)-(515,1) is outside"]),
-        (lambda p: p["blocks"][1].update(x=-1), ["'layer 1' at (-1,1)", "outside"]),
-        (lambda p: p["blocks"][1].update(width=3), ["'layer 1' is 16x1"]),
-        (lambda p: p["blocks"].pop(), ["other blocks"]),
+        (lambda p: p["blocks"][1].update(x=1), ["'layer 0' at (0,0)-(3,3)", "'layer 1'", "overlap"]),
+        (lambda p: p["blocks"][1].update(x=500), ["'layer 1' at (500,0)-(503,3) is outside"]),
+        (lambda p: p["blocks"][1].update(x=-1), ["'layer 1' at (-1,0)", "outside"]),
+        (lambda p: p["blocks"][1].update(width=3), ["'layer 1' cannot be 3 PEs wide"]),
+        (lambda p: p["blocks"].pop(), ["the model's is 'final'"]),
         (lambda p: p["blocks"][1].update(x="left"), ["placement.json", "left"]),
         (lambda p: p.update(schema=9), ["placement.json", "schema 9"]),
         (lambda p: p.update(mesh=[100000, 100000]), ["placement.json", "100000x100000", "750x994"]),

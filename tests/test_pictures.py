@@ -105,7 +105,7 @@ def test_a_missing_matplotlib_is_said_with_what_helps(run, monkeypatch):
 
 def test_a_notebook_shows_runs_and_placements_as_well_formed_drawings(run):
     named = dataclasses.replace(run, summary={**run.summary, "model": "a < b & c"})
-    placement = Placement(8, 4, (Rect(0, 0, 4, 4), Rect(4, 0, 4, 2)), (True, True), ("layer 0", "<final>"))
+    placement = Placement(8, 4, (Rect(0, 0, 4, 4), Rect(4, 0, 4, 2)), ("layer 0", "<final>"))
     for shown, words in ((named, "a < b & c"), (placement, "2 blocks on 8x4 PEs")):
         tree = ET.fromstring(shown._repr_html_())
         assert words in "".join(tree.itertext())

@@ -1,10 +1,12 @@
-"""With NUMBA_DISABLE_JIT=1 the engine leaves the same state, bit for bit."""
+"""With NUMBA_DISABLE_JIT=1 the engine leaves the same state, bit for bit, and the placer the same placement."""
 
 import hashlib
 import os
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 SEEDS = range(12)
 
@@ -35,14 +37,29 @@ def digests():
     return result
 
 
-def test_the_engine_gives_the_same_state_without_jit():
-    def run(**environment):
-        code = "from test_without_jit import digests; print(digests())"
-        path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
-        done = subprocess.run(
-            [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": path, **environment}, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+def placements():
+    """What the annealer and the router come to on a small problem."""
+    from test_place import small_problem
 
-    assert run(NUMBA_DISABLE_JIT="1") == run()
+    from wse.compiler.placers import Search, find_placement
+    from wse.compiler.route import route
+
+    problem = small_problem((20, 20), "half")
+    placement = find_placement(problem, "anneal", Search(seed=5, starts=2, moves=400))
+    return placement.dump(), [net.dump() for net in route(placement, problem.dim, 18)]
+
+
+def output_of(function, **environment):
+    """What a function of this file returns in a process of its own, as text."""
+    code = f"from test_without_jit import {function}; print({function}())"
+    path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": path, **environment}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("function", ["digests", "placements"])
+def test_the_same_comes_out_without_jit(function):
+    assert output_of(function, NUMBA_DISABLE_JIT="1") == output_of(function)

@@ -8,10 +8,11 @@ With NUMBA_DISABLE_JIT=1 everything here is plain Python with the same results, 
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,10 +59,16 @@ _CACHE = cache_dir()
 _prune()
 
 
-def kernel(function: Callable[..., Any]) -> Any:
-    """Compile `function`, cached on disk: an entry point called from Python."""
+def kernel(function: Callable[..., Any] | None = None, *, sources: Sequence[str] = ()) -> Any:
+    """Compile `function`, cached on disk: an entry point called from Python.
+
+    `sources`: for a kernel outside this package, its file and those of the leaves it calls; they too name the cache.
+    """
+    if function is None:
+        return functools.partial(kernel, sources=sources)
+    folder = _CACHE / hashlib.sha256(b"".join(Path(path).read_bytes() for path in sources)).hexdigest()[:16] if sources else _CACHE
     previous = config.CACHE_DIR
-    config.CACHE_DIR = str(_CACHE)
+    config.CACHE_DIR = str(folder)
     try:
         compiled = numba.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)(function)
         if JIT:

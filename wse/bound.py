@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 from wse.compiler.compile import Compiled
+from wse.compiler.cost import Part, ceil_div
 from wse.compiler.graph import Op, OpKind
-from wse.compiler.partition import Block
-from wse.compiler.route import entry_and_exit
+from wse.compiler.nets import TRUNK
 from wse.spec import MachineSpec
 
 
@@ -37,7 +37,7 @@ class Bound:
 
 def token_bounds(compiled: Compiled, position: int) -> tuple[Bound, ...]:
     """The bound of every block for the token at `position`, in order, and of the nets that join them, last."""
-    blocks = (_block_bound(compiled, block, position) for block in compiled.blocks)
+    blocks = (_block_bound(compiled, i, position) for i in range(len(compiled.blocks)))
     return (*blocks, _net_bound(compiled))
 
 
@@ -48,28 +48,30 @@ def mean_bounds(compiled: Compiled, positions: range) -> tuple[Bound, ...]:
     return tuple(Bound(a.name, *((getattr(a, part) + getattr(b, part)) / 2 for part in parts)) for a, b in ends)
 
 
-def _block_bound(compiled: Compiled, block: Block, position: int) -> Bound:
+def _block_bound(compiled: Compiled, i: int, position: int) -> Bound:
     """What one block needs from the vector's first wavelet on.
 
     The norm that comes first needs the whole vector, and everything else needs the norm. Only the last op's arithmetic can overlap
     with a transfer, that of its own output: its first elements can leave while others are still being computed.
     """
-    spec, graph = compiled.spec, compiled.graph
-    if block.layer is None:
-        ops = [op for op in graph.ops if op.layer is None and op.kind is not OpKind.EMBED]
+    spec, block, dim = compiled.spec, compiled.blocks[i], compiled.model.config.dim
+    ops = block.ops(compiled.graph)
+    if block.part is Part.FINAL:
         lines = [block.height, block.width]  # logits are summed along a column, then their maximum sought along a row
-        last = {"argmax"}
     else:
-        ops = list(graph.layer(block.layer))
-        # q|k|v, weighted values, gate|up along columns; output projection and down along rows; scores where a head spans columns
-        lines = [block.height] * 3 + [block.width] * 2 + [block.slices]
-        last = {f"L{block.layer}.down", f"L{block.layer}.ffn_residual"}
+        lines = []
+        if block.part is not Part.FEED_FORWARD:  # q|k|v and weighted values along columns; output projection along rows; scores in heads
+            lines += [block.height, block.height, block.width, block.slices]
+        if block.part is not Part.ATTENTION:  # gate|up along columns, down along rows
+            lines += [block.height, block.width]
+    last = {op.name for op in ops[-1 if block.part is Part.FINAL else -2 :]}  # argmax, or the projection and the residual after it
+    out = compiled.nets[i + 1]
+    transfer = 0 if block.part is Part.FINAL else dim if out.kind == TRUNK else ceil_div(dim, block.height)  # over one link of the net
     num_pes = block.width * block.height
     cycles = {op.name: arithmetic_cycles(spec, op, position) / num_pes for op in ops}
     crossing = spec.ramp_out_cycles + spec.ramp_in_cycles
     distance = sum((length - 1) * spec.hop_cycles + crossing for length in lines if length > 1)
-    dim = compiled.model.config.dim
-    return Bound(block.name, sum(cycles.values()), distance, dim, sum(cycles[name] for name in last))
+    return Bound(block.name, sum(cycles.values()), distance, transfer, sum(cycles[name] for name in last))
 
 
 def arithmetic_cycles(spec: MachineSpec, op: Op, position: int) -> float:
@@ -100,14 +102,11 @@ def arithmetic_cycles(spec: MachineSpec, op: Op, position: int) -> float:
 
 
 def _net_bound(compiled: Compiled) -> Bound:
-    """Hops of the nets from the host's edge through all blocks and back, and logits where they leave the wafer."""
-    spec, placement = compiled.spec, compiled.placement
-    num_hops, at = 0, (0, entry_and_exit(placement, 0)[0][1])
-    for i in range(len(placement.rects)):
-        entry, exit = entry_and_exit(placement, i)
-        num_hops += abs(entry[0] - at[0]) + abs(entry[1] - at[1])
-        at = exit
-    num_hops += placement.width - 1 - at[0]
+    """Hops of the nets from the host's edge through all blocks and back, the vector that the host streams, and logits that leave."""
+    spec, placement, config = compiled.spec, compiled.placement, compiled.model.config
+    num_hops = placement.width - 1 - compiled.nets[-1].exits[0][0]
+    for net in compiled.nets[:-1]:
+        num_hops += min(abs(a[0] - b[0]) + abs(a[1] - b[1]) for a in net.exits for b in net.entries)
     crossing = (spec.ramp_out_cycles + spec.ramp_in_cycles) * len(placement.rects)
-    out = compiled.model.config.vocab_size if compiled.head == "logits" else 0
-    return Bound("nets", 0.0, num_hops * spec.hop_cycles + crossing, out)
+    out = config.vocab_size if compiled.head == "logits" else 0
+    return Bound("nets", 0.0, num_hops * spec.hop_cycles + crossing, config.dim + out)

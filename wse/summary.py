@@ -14,16 +14,15 @@ import numpy as np
 
 from wse.bound import Bound, mean_bounds, token_bounds
 from wse.compiler.compile import Compiled
+from wse.compiler.cost import ceil_div
 from wse.compiler.lower import CACHE_ARRAYS, TABLE_ARRAYS, WEIGHT_ARRAYS
-from wse.compiler.partition import ceil_div
 from wse.crosscheck import TokenCheck
 from wse.isa import TYPE_BYTES, OpClass, Port, Stall, Switch
 from wse.machine import Counters
 from wse.opcost import cost_by_op
 from wse.program import Program, Rect
+from wse.provenance import SCHEMA
 from wse.runner import Session, Token
-
-SCHEMA = 2
 
 NOT_MODELLED = ("clock, power and thermal limits", "defects", "host link latency")
 
@@ -119,13 +118,18 @@ def _port_wavelets(program: Program, counters: Counters) -> np.ndarray:
 
 def max_context_fit(compiled: Compiled) -> int:
     """Positions that a layer's PEs would have SRAM for, in the rectangles they have now; the model's own limit is another matter."""
-    config, block = compiled.model.config, compiled.blocks[0]
-    part, group = config.head_size // block.slices, config.n_heads // config.n_kv_heads
-    slot_bytes = 4 * (2 * part + group)  # a key, a value, and a score per query head
-    program, spec = compiled.program, compiled.spec
-    used = max(4 * cls.sram_words + cls.code_bytes for cls in program.classes if CACHE_ARRAYS[0] in cls.symbols)
-    slots = ceil_div(compiled.context, block.height) + (spec.data_bytes - used) // slot_bytes
-    return slots * block.height
+    config, program, spec = compiled.model.config, compiled.program, compiled.spec
+    group, most = config.n_heads // config.n_kv_heads, []
+    x, y = program.core_pe % program.width, program.core_pe // program.width
+    for block, rect in zip(compiled.blocks, compiled.placement.rects, strict=True):
+        inside = (x >= rect.x) & (x < rect.x + rect.width) & (y >= rect.y) & (y < rect.y + rect.height)
+        classes = [program.classes[k] for k in np.unique(program.core_class[inside])]
+        used = [4 * cls.sram_words + cls.code_bytes for cls in classes if CACHE_ARRAYS[0] in cls.symbols]
+        if used:
+            slot_bytes = 4 * (2 * config.head_size // block.slices + group)  # a key, a value, and a score per query head
+            slots = ceil_div(compiled.context, block.height) + (spec.data_bytes - max(used)) // slot_bytes
+            most.append(slots * block.height)
+    return min(most)
 
 
 def _phase(compiled: Compiled, counted: Counters, num_tokens: int) -> dict[str, Any]:

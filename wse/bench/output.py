@@ -9,7 +9,8 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-SCHEMA = 1
+from wse.provenance import SCHEMA
+
 FORMATS = ("md", "csv", "json", "jsonl")
 
 _NUMBER = re.compile(r"[-+]?[\d.,]*%?( ± [\d.]+)?")

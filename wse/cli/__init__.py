@@ -13,15 +13,20 @@ import click
 
 from wse import __version__
 from wse.cli.bench import bench
-from wse.cli.build import compile_, models, place
+from wse.cli.build import compile_, models
+from wse.cli.compare import compare
 from wse.cli.config import config
 from wse.cli.host import doctor, warmup
+from wse.cli.place import place
 from wse.cli.report import report
 from wse.cli.run import run
+from wse.cli.sweep import sweep
 from wse.cli.verify import verify
 from wse.errors import EXIT_BUG, WseError
 
-COMMANDS: tuple[click.Command, ...] = (run, report, verify, bench, compile_, place, models, config, doctor, warmup)
+COMMANDS: tuple[click.Command, ...] = (
+    run, report, verify, bench, compile_, place, compare, sweep, models, config, doctor, warmup,
+)  # fmt: skip
 
 
 _DISK_FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)

@@ -81,7 +81,7 @@ def decode(
     if not tests:
         raise ConfigError("nothing to measure: --n-prompt and --n-gen are both 0")
     longest = max(tests, key=lambda test: test.num_positions)
-    placer = "snake" if options["placement"] is None else str(options["placement"])
+    placer = options["placer"] if options["placement"] is None else str(options["placement"])
     records, contexts = [], {}
     warm_up(progress)
     for model in models:
@@ -97,7 +97,8 @@ def decode(
                 stage.done(begun, test.name)
                 on_run = lambda runs, begun=begun, test=test: stage.done(begun + runs, test.name)  # noqa: E731
                 records.append(bench.measure(compiled, test, placer, repetitions, with_numpy, on_run))
-    settings = {name: options[name] for name in ("mesh", "dtype")} | {"placer": placer, "models": list(models), "contexts": contexts}
+    settings = {name: options[name] for name in ("mesh", "dtype", "split")}
+    settings |= {"placer": placer, "models": list(models), "contexts": contexts}
     config = {"machine": load_machine(options["arch"], options["settings"]).model_dump(), **settings, "tests": [t.name for t in tests]}
     emit(render("decode", records, DECODE_COLUMNS, provenance(config), "json" if as_json else format_), output)
 

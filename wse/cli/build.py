@@ -1,4 +1,4 @@
-"""wse compile, wse place, wse models: a model up to the program it becomes."""
+"""wse compile, wse models: a model up to the program it becomes."""
 
 from __future__ import annotations
 
@@ -19,10 +19,20 @@ from wse.progress import Progress
 @progress_options
 def compile_(model: str, as_json: bool, output: Path | None, progress: Progress, **options: Any) -> None:
     """Compile MODEL and show every stage."""
+    from wse.compiler.route import report_routes
+    from wse.kahn import is_kahn
     from wse.store import content_hash, save
+    from wse.verify import suspicions
 
     compiled = compile_with(progress, model, **options)
     program = compiled.program
+    if progress.verbose:
+        for line in suspicions(program):
+            progress.say(f"warning: {line}")
+        kahn = is_kahn(program)
+        progress.say("a Kahn network: no value depends on time" if kahn else "values may depend on time:")
+        for reason in kahn.reasons:
+            progress.say(f"  {reason}")
     if output is not None:
         with progress.stage(f"saving {output}"):
             save(program, output)
@@ -34,7 +44,7 @@ def compile_(model: str, as_json: bool, output: Path | None, progress: Progress,
                 {"name": block.name, "rect": str(rect), "num_pes": rect.num_pes, "sram_bytes": block.sram_bytes}
                 for block, rect in zip(compiled.blocks, compiled.placement.rects, strict=True)
             ],
-            "nets": [{"name": net.name, "color": net.color, "num_routers": len(net.hops)} for net in compiled.nets],
+            "nets": [net.facts() for net in compiled.nets],
             "num_pes": len(program.core_pe), "num_code_classes": len(program.classes), "num_instructions": len(program.code),
             "num_routes": len(program.channel_pe), "program_hash": content_hash(program),
         })  # fmt: skip
@@ -43,19 +53,8 @@ def compile_(model: str, as_json: bool, output: Path | None, progress: Progress,
         click.echo(f"{block.dump()} at {rect}")
     for net in compiled.nets:
         click.echo(net.dump())
+    click.echo(report_routes(compiled.nets).dump())
     click.echo(f"{len(program.core_pe)} PEs in {len(program.classes)} code classes, {len(program.channel_pe)} routes")
-
-
-@click.command()
-@click.argument("model")
-@machine_options
-@click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("placement.json"), show_default=True)
-@progress_options
-def place(model: str, output: Path, progress: Progress, **options: Any) -> None:
-    """Write the placement of MODEL to a file that can be edited and given back with --placement."""
-    compiled = compile_with(progress, model, **options)
-    compiled.placement.write(output)
-    progress.note(f"{len(compiled.blocks)} blocks on {compiled.placement.width}x{compiled.placement.height} PEs -> {output}")
 
 
 @click.command()

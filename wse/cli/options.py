@@ -24,6 +24,8 @@ def machine_options(command: Callable[..., Any]) -> Callable[..., Any]:
         *_ARCH_OPTIONS,
         click.option("--mesh", metavar="WxH", help="mesh in PEs (default: the smallest that fits)"),
         click.option("--placement", type=click.Path(path_type=Path), help="a placement file, as `wse place` writes it"),
+        click.option("--placer", default="snake", show_default=True, help="snake, greedy, spectral, anneal or exact"),
+        click.option("--split", type=click.Choice(["layer", "half"]), default="layer", show_default=True, help="a block per layer, or two"),
         click.option("--context", type=int, help="positions to keep room for"),
         click.option("--dtype", type=click.Choice(["f16", "f32"]), default="f16", show_default=True, help="weights in SRAM"),
     )):  # fmt: skip
@@ -68,18 +70,25 @@ def load_machine(arch: str, settings: tuple[str, ...]) -> MachineSpec:
     return load_spec(arch, **parse_settings(settings))
 
 
-def compile_with(
-    progress: Progress, model: str, arch: str, settings: tuple[str, ...], mesh: str | None, placement: Path | None,
-    context: int | None, dtype: str, **how: Any,
-) -> Compiled:  # fmt: skip
-    """The model compiled as `machine_options` ask; `how` goes to `compile_model`."""
+def compile_with(progress: Progress, model: str, head: str = "greedy", keep_outputs: bool = False, **options: Any) -> Compiled:
+    """The model compiled as `machine_options` ask."""
     from wse.compiler.compile import compile_model
 
-    spec, size = load_machine(arch, settings), parse_mesh(mesh)
+    arguments = compile_arguments(model, **options)
     with progress.stage(f"compiling {model}", total=1.0) as stage:
-        return compile_model(
-            model, spec, dtype=dtype, context=context, mesh=size, placement_file=placement, on_stage=stage.done, **how
-        )
+        return compile_model(**arguments, head=head, keep_outputs=keep_outputs, on_stage=stage.done)
+
+
+def compile_arguments(
+    model: str, arch: str, settings: tuple[str, ...], mesh: str | None, placement: Path | None, placer: str, split: str,
+    context: int | None, dtype: str, **how: Any,
+) -> dict[str, Any]:  # fmt: skip
+    """What `compile_model` and `place_model` take, out of `machine_options`; `how` goes to `PlaceOptions`."""
+    from wse.compiler.compile import PlaceOptions
+
+    options = PlaceOptions(placer, split, placement=placement, **how)
+    spec = load_machine(arch, settings)
+    return {"name": model, "spec": spec, "dtype": dtype, "context": context, "mesh": parse_mesh(mesh), "options": options}
 
 
 def parse_mesh(text: str | None, option: str = "--mesh") -> tuple[int, int] | None:

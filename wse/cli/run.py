@@ -43,10 +43,11 @@ def run(
 
     from wse.compiler.sampling import sample
     from wse.machine import Machine
+    from wse.provenance import provenance
     from wse.report import print_report
     from wse.runner import Session
     from wse.summary import summarize
-    from wse.view.folder import check_target, provenance, write_run
+    from wse.view.folder import check_target, write_run
     from wse.view.frames import Sampler
     from wse.view.record import config_toml, record
     from wse.warmup import warm_up
@@ -83,11 +84,12 @@ def run(
     if output is not None:
         chosen = {"prompt": prompt, "n_gen": n_gen, "temperature": temperature, "top_p": top_p, "seed": seed}
         used = {"model": model, "mesh": list(summary["mesh"]), "context": compiled.context, "dtype": compiled.dtype}
-        config = config_toml({**used, "head": compiled.head, **chosen}, compiled.spec)
+        settings = {**used, "head": compiled.head, **chosen}
+        config = config_toml(settings, compiled.spec)
         placement = compiled.placement
         seen = record(
             session.machine, sampler, summary, blocks=zip(placement.names, placement.rects, strict=True), nets=compiled.nets,
-            placement=placement.dump(), config=config, provenance=provenance(seconds),
+            placement=placement.dump(), config=config, provenance={**provenance(settings), "wall_seconds": round(seconds, 3)},
         )  # fmt: skip
         write_run(seen, output, force)
     if as_json:

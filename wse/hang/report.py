@@ -116,7 +116,8 @@ class HangReport:
             return [asdict(wait) | {"text": wait.text} for wait in of]
 
         roots = [
-            {"kind": r.kind, "num_alike": r.num_alike, "help": r.help, "steps": waits(r.steps), "members": waits(r.members)} for r in self.roots
+            {"kind": r.kind, "num_alike": r.num_alike, "help": r.help, "steps": waits(r.steps), "members": waits(r.members)}
+            for r in self.roots
         ]
         facts = {"schema": SCHEMA, "kind": "wse hang", "cycle": self.cycle, "num_threads": self.num_threads, "message": self.message}
         return json.dumps(facts | {"roots": roots, "queued": waits(self.queued)}, indent=1)

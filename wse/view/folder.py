@@ -19,39 +19,27 @@ import hashlib
 import io
 import json
 import os
-import platform
 import shutil
-import sys
 import tempfile
 import tomllib
 import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from wse import __version__
 from wse.errors import ConfigError
+from wse.provenance import SCHEMA
 from wse.view.frames import Frames
-from wse.view.record import SCHEMA, Run, Wire
+from wse.view.record import Run, Wire
 from wse.view.tables import Table
 
 KIND = "wse run"
 PROVENANCE = "provenance.json"
 MAX_CSV_ROWS = 100_000
 TABLES = ("layers", "pes", "links")
-
-
-def provenance(seconds: float) -> dict[str, Any]:
-    """Where and with what a run was made. `seconds`: wall time of loading and running."""
-    packages = {name: version(name) for name in ("numpy", "numba", "networkx")}
-    return {
-        "wse": __version__, "python": platform.python_version(), **packages, "argv": sys.argv,
-        "host": platform.node(), "platform": platform.platform(), "cpus": os.cpu_count(), "wall_seconds": round(seconds, 3),
-    }  # fmt: skip
 
 
 def check_target(path: Path, force: bool) -> None:

@@ -168,7 +168,11 @@ def _head(run: Run, name: str) -> dict[str, Any]:
                    "layouts": [[list(buffer.values()) for buffer in buffers] for buffers in memory["layouts"]]},
         "summary": {key: run.summary[key] for key in HEADLINE if key in run.summary},
         "not_modelled": run.summary.get("not_modelled", []),
-        "versions": {key: run.provenance[key] for key in ("wse", "python", "numpy", "numba") if key in run.provenance},
+        "versions": {
+            name: version
+            for name, version in run.provenance.get("versions", {}).items()
+            if name in ("wse", "python", "numpy", "numba")
+        },
     }  # fmt: skip
 
 

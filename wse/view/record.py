@@ -13,6 +13,7 @@ from wse.errors import ConfigError
 from wse.isa import PORT_STEP, TYPE_BYTES, Port
 from wse.machine import Machine
 from wse.program import Program, Rect
+from wse.provenance import SCHEMA
 from wse.spec import MachineSpec
 from wse.view.frames import Frames, Sampler
 from wse.view.tables import BUSY, GRID, PE_COUNTS, STALL, Table, Tiling, grids, hops, inside, link_table, pe_table, rectangles
@@ -20,7 +21,6 @@ from wse.view.tables import BUSY, GRID, PE_COUNTS, STALL, Table, Tiling, grids, 
 if TYPE_CHECKING:
     from wse.compiler.route import Net
 
-SCHEMA = 1
 """Of every file of a run folder; raised when one of them changes."""
 
 
@@ -153,7 +153,7 @@ def record(
     program, counters = machine.program, machine.counters()
     pes, links = pe_table(program, counters), link_table(program, counters)
     least = {"schema": SCHEMA, "arch": program.spec.name, "mesh": [program.width, program.height], "cycles_total": machine.cycles}
-    wires = tuple(Wire(net.name, net.color, straight_pieces(net.hops)) for net in nets)
+    wires = tuple(wire for net in nets for wire in _wires(net))
     return Run(
         summary or least, config or config_toml({}, program.spec), placement, memory_map(program), layer_table(list(blocks), pes, links),
         pes, links, wires, sampler.frames(machine), dict(provenance or {}),
@@ -208,8 +208,16 @@ def layer_table(blocks: list[tuple[str, Rect]], pes: Table, links: Table) -> Tab
     return {name: np.array([row[name] for row in rows]) for name in names}
 
 
+def _wires(net: Net) -> list[Wire]:
+    """A net as drawn: a wire for each color of its lanes."""
+    pieces: dict[int, list[tuple[int, int, int, int]]] = {}
+    for lane in net.lanes:
+        pieces.setdefault(lane.color, []).extend(straight_pieces(lane.hops))
+    return [Wire(net.name, color, tuple(sorted(found))) for color, found in pieces.items()]
+
+
 def straight_pieces(hops: Mapping[tuple[int, int], tuple[Port, frozenset[Port]]]) -> tuple[tuple[int, int, int, int], ...]:
-    """A net's links joined to straight pieces; `hops` as in `Net`. The host's end reaches one PE off the mesh."""
+    """A lane's links joined to straight pieces; `hops` as in `Lane`. The host's end reaches one PE off the mesh."""
     pieces = []
     for (x, y), (rx, tx) in hops.items():
         for port in tx - {Port.RAMP}:

@@ -1,0 +1,183 @@
+"""Cost: predicted cycles and hops of one token in a block of a given shape.
+
+Hops are exact: which links a vector crosses does not depend on time. Cycles are the sum of what the kernels predict for
+themselves, one after another; `tests/test_nets.py` holds both beside what is measured.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+from wse.compiler.model import ModelConfig
+from wse.isa import Op
+from wse.kernels.allreduce import allreduce_hops, best_allreduce
+from wse.kernels.cost import pass_cycles, vector_cycles
+from wse.kernels.gemv import gemv_cycles, multiply_cycles
+from wse.kernels.reduce import Algorithm, reduce_cycles, reduce_hops, root_of
+from wse.kernels.rmsnorm import rmsnorm_cycles
+from wse.kernels.transformer import append_cache_cycles, attend_cycles, rope_cycles, swiglu_cycles
+from wse.spec import MachineSpec
+
+LINE_COLORS, HEAD_COLORS = 5, 3  # colors for the all-reduces along each axis, and for those among the columns of a head
+
+
+class Part(StrEnum):
+    """What a block computes: a whole layer, either half of one, or the final norm, logits and argmax."""
+
+    LAYER = "layer"
+    ATTENTION = "attention"
+    FEED_FORWARD = "feed_forward"
+    FINAL = "final"
+
+
+class Cost(NamedTuple):
+    """What one token costs."""
+
+    cycles: float
+    hops: float
+
+    def __add__(self, other: tuple[float, ...]) -> Cost:  # type: ignore[override]
+        return Cost(self.cycles + other[0], self.hops + other[1])
+
+
+def ceil_div(a: int, b: int) -> int:
+    """a / b, rounded up."""
+    return -(-a // b)
+
+
+@dataclass(frozen=True)
+class Sums:
+    """How a block all-reduces: along y, along x, and among the columns of a head."""
+
+    y: Algorithm
+    x: Algorithm
+    heads: Algorithm
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A block's part of a model on `width` x `height` PEs, its columns holding 1 / `slices` of a head each, for `context` positions."""
+
+    config: ModelConfig
+    part: Part
+    width: int
+    height: int
+    slices: int
+    context: int
+
+    # lengths of one PE's pieces, padded: what a PE of row 0 and column 0 holds
+
+    @property
+    def x(self) -> int:
+        """Of the residual vector."""
+        return ceil_div(self.config.dim, self.height)
+
+    @property
+    def head_part(self) -> int:
+        """Of one head."""
+        return self.config.head_size // self.slices
+
+    @property
+    def group(self) -> int:
+        """Query heads per key-value head."""
+        return self.config.n_heads // self.config.n_kv_heads
+
+    @property
+    def hidden(self) -> int:
+        """Of the feed-forward's inner vector."""
+        return ceil_div(self.config.hidden_dim, self.width)
+
+    @property
+    def vocab(self) -> int:
+        """Of the logits."""
+        return ceil_div(self.config.vocab_size, self.width)
+
+    @property
+    def slots(self) -> int:
+        """Positions of the fullest row's cache."""
+        return ceil_div(self.context, self.height)
+
+    @property
+    def has_attention(self) -> bool:
+        return self.part in (Part.LAYER, Part.ATTENTION)
+
+    @property
+    def has_feed_forward(self) -> bool:
+        return self.part in (Part.LAYER, Part.FEED_FORWARD)
+
+    def sum_sizes(self) -> tuple[list[int], list[int]]:
+        """Wavelets of each all-reduce along y and along x, those among a head's columns left out."""
+        if self.part is Part.FINAL:
+            return [1, self.vocab], []
+        y, x, s = [], [], self.head_part
+        if self.has_attention:
+            y += [1, (self.group + 2) * s, self.group, self.group * (s + 1)]
+            x.append(self.x)
+        if self.has_feed_forward:
+            y += [1, 2 * self.hidden]
+            x.append(self.x)
+        return y, x
+
+    def sums(self, spec: MachineSpec) -> Sums:
+        """The cheapest algorithms by predicted cycles for all of the block's sums, one per line so that the colors suffice.
+
+        Among a head's columns with half the cache in use.
+        """
+        y, x = self.sum_sizes()
+        rooted = self.part is Part.FINAL
+        return Sums(
+            y=best_allreduce(spec, self.height, y, LINE_COLORS, rooted=rooted),
+            x=best_allreduce(spec, self.width, x, LINE_COLORS),
+            heads=best_allreduce(spec, self.slices, [self.group * ceil_div(self.slots, 2)], HEAD_COLORS, rooted=True),
+        )
+
+
+def block_cost(spec: MachineSpec, shape: Shape, position: int) -> Cost:
+    """One token at `position` (from 0), from when the block has its input to when its output can leave; greedy head."""
+    sums = shape.sums(spec)
+    total = Cost(0, shape.config.dim * (shape.width - 1))  # the input, along every row
+    if shape.has_attention:
+        total += _attention(spec, shape, sums, position)
+    if shape.has_feed_forward:
+        total += _feed_forward(spec, shape, sums)
+    if shape.part is Part.FINAL:
+        total += _final(spec, shape, sums)
+    along_y, along_x = shape.sum_sizes()
+    if shape.part is not Part.FINAL:
+        total += (0, shape.width * sum(allreduce_hops(sums.y, shape.height, num) for num in along_y))
+        total += (0, shape.height * sum(allreduce_hops(sums.x, shape.width, num) for num in along_x))
+    return total
+
+
+def _attention(spec: MachineSpec, s: Shape, sums: Sums, position: int) -> Cost:
+    held, n = ceil_div(position + 1, s.height), s.group * s.head_part  # positions on the fullest row
+    cycles = rmsnorm_cycles(spec, sums.y, s.height, 1, s.x) + gemv_cycles(spec, sums.y, s.height, s.x, n + 2 * s.head_part)
+    cycles += rope_cycles(spec, s.group + 1, s.head_part) + append_cache_cycles(spec, s.head_part, here=True)
+    cycles += attend_cycles(spec, s.group, s.head_part, s.slots, held, s.height, sums.y, s.slices, sums.heads)
+    cycles += gemv_cycles(spec, sums.x, s.width, n, s.x) + vector_cycles(spec, Op.ADD, s.x)
+    in_heads = sum(allreduce_hops(sums.heads, s.slices, s.group * num) for num in _held_by_row(position, s.height)) if s.slices > 1 else 0
+    return Cost(cycles, s.config.n_kv_heads * in_heads)
+
+
+def _held_by_row(position: int, rows: int) -> list[int]:
+    """Positions that each row of the cache holds, 0 to `position` in turn."""
+    return [(position + rows - row) // rows for row in range(rows)]
+
+
+def _feed_forward(spec: MachineSpec, s: Shape, sums: Sums) -> Cost:
+    cycles = rmsnorm_cycles(spec, sums.y, s.height, 1, s.x) + gemv_cycles(spec, sums.y, s.height, s.x, 2 * s.hidden)
+    cycles += swiglu_cycles(spec, s.hidden) + gemv_cycles(spec, sums.x, s.width, s.hidden, s.x) + vector_cycles(spec, Op.ADD, s.x)
+    return Cost(cycles, 0)
+
+
+def _final(spec: MachineSpec, s: Shape, sums: Sums) -> Cost:
+    """Norm, logits summed on one row, and the best so far passed along it, then up to the exit."""
+    root = root_of(sums.y, s.height)
+    cycles = rmsnorm_cycles(spec, sums.y, s.height, 1, s.x) + multiply_cycles(spec, s.x, s.vocab)
+    cycles += reduce_cycles(spec, sums.y, s.height, s.vocab) + vector_cycles(spec, Op.ARGMAX, s.vocab)
+    stage = pass_cycles(spec, 1) + spec.branch_taken_cycles + 2
+    cycles += (s.width - 1) * stage + (pass_cycles(spec, root) if root else 0)
+    in_norm, in_logits = allreduce_hops(sums.y, s.height, 1), reduce_hops(sums.y, s.height, s.vocab)
+    return Cost(cycles, s.width * (in_norm + in_logits) + 2 * (s.width - 1) + root)

@@ -1,0 +1,122 @@
+"""Why a model was not placed: the smallest reason, needed against available, and the nearest relaxation that would work."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from wse.compiler.placers.problem import Problem
+from wse.errors import DoesNotFitError
+from wse.program import Rect
+
+
+def impossible(problem: Problem) -> DoesNotFitError | None:
+    """The first proof, single blocks before pairs before areas, that no placement exists; None when there is no such proof."""
+    for check in (_one_block, _pins, _areas):
+        reason = check(problem)
+        if reason is not None:
+            return _with_help(problem, *reason)
+    return None
+
+
+def does_not_fit(problem: Problem) -> DoesNotFitError:
+    """For when a search found nothing although nothing proves it impossible."""
+    need, there = sum(_least(problem, i) for i in range(len(problem.names))), int(free_pes(problem).sum())
+    return _with_help(
+        problem, f"the model does not fit on {problem.width}x{problem.height} PEs",
+        [f"its blocks need {need:,} PEs in their smallest shapes, of {there:,}, but the rectangles were not found a place"],
+    )  # fmt: skip
+
+
+def free_pes(problem: Problem) -> np.ndarray:
+    """bool (height, width): PEs that are in no keep-out area."""
+    free = np.ones((problem.height, problem.width), bool)
+    for area in problem.constraints.keep_out:
+        free[area.y : area.y + area.height, area.x : area.x + area.width] = False
+    return free
+
+
+Reason = tuple[str, list[str]]
+
+
+def _one_block(problem: Problem) -> Reason | None:
+    for i, (name, shapes) in enumerate(zip(problem.names, problem.shapes, strict=True)):
+        area = problem.area(i)
+        if not any(block.width <= area.width and block.height <= area.height for block in shapes):
+            least = min(shapes, key=lambda block: (max(0, block.width - area.width) + max(0, block.height - area.height), block.num_pes))
+            span = problem.constraints.spans.get(name)
+            where = f"{span} leave it {area.width}x{area.height}" if span else f"the mesh has {area.width}x{area.height}"
+            return f"block '{name}' does not fit: it needs {least.width}x{least.height} PEs, {where}", _shapes_note(problem, i)
+    return None
+
+
+def _pins(problem: Problem) -> Reason | None:
+    """Pinned blocks that leave the mesh, meet a keep-out area, or overlap in every shape they have."""
+    pinned: list[tuple[str, list[Rect]]] = []
+    for i, name in enumerate(problem.names):
+        at = problem.constraints.pins.get(name)
+        if at is None:
+            continue
+        rects = [Rect(*at, block.width, block.height) for block in problem.shapes[i]]
+        inside = [rect for rect in rects if problem.area(i).contains(rect)]
+        if not inside:
+            rect = min(rects, key=lambda rect: rect.num_pes)
+            return f"block '{name}' pinned at ({at[0]},{at[1]}) takes {rect}, outside {problem.area(i)}", _shapes_note(problem, i)
+        for area in problem.constraints.keep_out:
+            if all(rect.overlaps(area) for rect in inside):
+                return f"block '{name}' pinned at ({at[0]},{at[1]}) lies in the keep-out area {area}", []
+        for other, others in pinned:
+            if all(a.overlaps(b) for a in inside for b in others):
+                return f"blocks '{other}' and '{name}', both pinned, overlap: {others[0]} and {inside[0]}", []
+        pinned.append((name, inside))
+    return None
+
+
+def _areas(problem: Problem) -> Reason | None:
+    """More PEs needed within some rows and columns than are free there."""
+    free = free_pes(problem)
+    areas: dict[Rect, list[int]] = {}
+    for i in range(len(problem.names)):
+        areas.setdefault(problem.area(i), []).append(i)
+    for area in sorted(areas, key=lambda area: area.num_pes):
+        inside = [i for other, blocks in areas.items() if area.contains(other) for i in blocks]
+        need = sum(_least(problem, i) for i in inside)
+        there = int(free[area.y : area.y + area.height, area.x : area.x + area.width].sum())
+        if need > there:
+            what = "the model" if len(inside) == len(problem.names) else f"{len(inside)} blocks ('{problem.names[inside[0]]}' …)"
+            where = f"on {problem.width}x{problem.height} PEs" if area == problem.mesh else f"in {area}"
+            return f"{what} does not fit {where}: {need:,} PEs needed, {there:,} free", []
+    return None
+
+
+def _least(problem: Problem, i: int) -> int:
+    return min(block.num_pes for block in problem.shapes[i])
+
+
+def _shapes_note(problem: Problem, i: int) -> list[str]:
+    shapes = sorted({(block.width, block.height) for block in problem.shapes[i]})
+    return [f"its shapes: {', '.join(f'{w}x{h}' for w, h in shapes[:10])}" + (f" and {len(shapes) - 10} more" if len(shapes) > 10 else "")]
+
+
+def _with_help(problem: Problem, message: str, notes: list[str]) -> DoesNotFitError:
+    """The error, with the nearest relaxation that a quick search finds a placement for."""
+    return DoesNotFitError(message, notes=notes, help=_relaxation(problem))
+
+
+def _relaxation(problem: Problem) -> str | None:
+    """One constraint dropped, or else the smallest mesh, growing by an eighth, on which the greedy placer finds a place."""
+    from wse.compiler.placers.greedy import try_place
+
+    for what, rest in problem.constraints.each():
+        relaxed = replace(problem, constraints=rest)
+        if not any(check(relaxed) for check in (_one_block, _pins, _areas)) and try_place(relaxed):
+            return f"without {what} it fits"
+    for eighths in range(1, 25):
+        grow = 1 + eighths / 8
+        wider = replace(problem, width=int(problem.width * grow + 0.999), height=int(problem.height * grow + 0.999))
+        if wider.width > 4096 or wider.height > 4096:
+            break
+        if not any(check(wider) for check in (_one_block, _pins, _areas)) and try_place(wider):
+            return f"--mesh {wider.width}x{wider.height} would do"
+    return None
