@@ -80,8 +80,8 @@ class Abilities:
             stands = np.column_stack([pc, core[members, Core.ACTIVE], listens, live])
             alike, inverse = np.unique(stands, axis=0, return_inverse=True)
             self.of_core[members] = len(self.masks) + inverse.reshape(-1)
-            for standing in alike.tolist():
-                self.masks.append(_ability(cls, own, reach, *standing[:3], [row for row in standing[3:] if row >= 0]))
+            for pc_, active, listening, *rows_ in alike.tolist():
+                self.masks.append(_ability(cls, own, reach, pc_, active, listening, [row for row in rows_ if row >= 0]))
 
     @staticmethod
     def _union(program: Program, cls: CodeClass, own: list[int]) -> int:
