@@ -188,7 +188,7 @@ def _rings(program: Program, nets: _Nets) -> Iterator[Finding]:
         some = at[program.channel_color[at] == color]
         yield Finding(
             True, f"color {color} is routed in a ring of which PE {program.where(program.channel_pe[some[0]])} is a part: nothing feeds it",
-            (program.source_lines[program.channel_line[some[0]]],), f"begin the route of color {color} at a core (rx RAMP) or at a host input",
+            (program.source_lines[program.channel_line[some[0]]],), f"begin the route of color {color} at a core (rx RAMP) or a host input",
         )  # fmt: skip
 
 

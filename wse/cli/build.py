@@ -20,10 +20,19 @@ from wse.progress import Progress
 def compile_(model: str, as_json: bool, output: Path | None, progress: Progress, **options: Any) -> None:
     """Compile MODEL and show every stage."""
     from wse.compiler.route import report_routes
+    from wse.kahn import is_kahn
     from wse.store import content_hash, save
+    from wse.verify import suspicions
 
     compiled = compile_with(progress, model, **options)
     program = compiled.program
+    if progress.verbose:
+        for line in suspicions(program):
+            progress.say(f"warning: {line}")
+        kahn = is_kahn(program)
+        progress.say("a Kahn network: no value depends on time" if kahn else "values may depend on time:")
+        for reason in kahn.reasons:
+            progress.say(f"  {reason}")
     if output is not None:
         with progress.stage(f"saving {output}"):
             save(program, output)

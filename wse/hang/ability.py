@@ -78,10 +78,10 @@ class Abilities:
             pc = np.where(core[members, Core.RUNNING] == 1, core[members, Core.PC], -1)
             listens = core[members, Core.LISTENS] * controls
             stands = np.column_stack([pc, core[members, Core.ACTIVE], listens, live])
-            alike, first, inverse = np.unique(stands, axis=0, return_index=True, return_inverse=True)
+            alike, inverse = np.unique(stands, axis=0, return_inverse=True)
             self.of_core[members] = len(self.masks) + inverse.reshape(-1)
-            for standing in alike.tolist():
-                self.masks.append(_ability(program, cls, own, reach, *standing[:3], [row for row in standing[3:] if row >= 0]))
+            for pc_, active, listening, *rows_ in alike.tolist():
+                self.masks.append(_ability(cls, own, reach, pc_, active, listening, [row for row in rows_ if row >= 0]))
 
     @staticmethod
     def _union(program: Program, cls: CodeClass, own: list[int]) -> int:
@@ -98,7 +98,7 @@ class Abilities:
         return fields[self.of_core[cores]] >> numbers.astype(np.uint64) & np.uint64(1) == 1
 
 
-def _ability(program: Program, cls: CodeClass, own: list[int], reach: list[int], pc: int, active: int, listens: int, live: list[int]) -> int:
+def _ability(cls: CodeClass, own: list[int], reach: list[int], pc: int, active: int, listens: int, live: list[int]) -> int:
     mask = reach[pc] if pc >= 0 else 0
     for row in live:  # what is under way goes on; what it then does to tasks counts
         mask |= own[row] & ((1 << _WIDTH) - 1 << _WIDTH * START | (1 << _WIDTH) - 1 << _WIDTH * UNBLOCK)

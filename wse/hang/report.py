@@ -116,7 +116,8 @@ class HangReport:
             return [asdict(wait) | {"text": wait.text} for wait in of]
 
         roots = [
-            {"kind": r.kind, "num_alike": r.num_alike, "help": r.help, "steps": waits(r.steps), "members": waits(r.members)} for r in self.roots
+            {"kind": r.kind, "num_alike": r.num_alike, "help": r.help, "steps": waits(r.steps), "members": waits(r.members)}
+            for r in self.roots
         ]
         facts = {"schema": SCHEMA, "kind": "wse hang", "cycle": self.cycle, "num_threads": self.num_threads, "message": self.message}
         return json.dumps(facts | {"roots": roots, "queued": waits(self.queued)}, indent=1)
@@ -140,9 +141,9 @@ def diagnose(program: Program, state: State, cycle: int) -> HangReport:
     for key, pairs in ends.items():
         reason, last = key[1], np.array([end for end, _ in pairs])  # type: ignore[index]
         before = fold.spoken(np.concatenate([some for _, some in pairs]))
-        members = (*fold.waits(before), *fold.waits(last, reason))
+        all_members = (*fold.waits(before), *fold.waits(last, reason))
         steps = (*fold.waits(fold.spoken(pairs[0][1])), *fold.waits(last[:1], reason))
-        result.append(Root(str(KINDS[nodes.kind[last[0]]]), len(pairs), steps, members))
+        result.append(Root(str(KINDS[nodes.kind[last[0]]]), len(pairs), steps, all_members))
     result.sort(key=lambda root: (root.kind != Kind.SWITCH, -sum(wait.num for wait in root.members)))  # a switch explains the most
     threads = np.isin(nodes.kind, [KINDS.index(kind) for kind in THREADS])
     return HangReport(cycle, int(threads.sum()), tuple(result), fold.waits(found.queued))

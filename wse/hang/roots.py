@@ -39,7 +39,7 @@ def find_roots(nodes: Nodes) -> Found:
     """The roots of what waits in `nodes`."""
     num = nodes.num
     edges = np.stack(np.divmod(np.unique(nodes.source * num + nodes.target), max(num, 1)))
-    onward = _Adjacency(*edges, num)
+    onward = _Adjacency(edges[0], edges[1], num)
     part = np.zeros(num, bool)  # of the hang: whatever something waits for, directly or not
     fresh = np.flatnonzero(nodes.waiter)
     while len(fresh):

@@ -72,7 +72,7 @@ class _Graph:
     # --- where wavelets come from -----------------------------------------------------------------------------
 
     def _find_origins(self) -> np.ndarray:
-        """For each FIFO the node that nothing comes from: wavelets that stand on the way, a switch, or the FIFO a core or the host feeds."""
+        """For each FIFO, the node that nothing comes from: wavelets on the way, a switch, or the FIFO a core or the host feeds."""
         state, num = self.state, len(self.state.chan)
         fifos = np.arange(len(state.fifo))
         producer = state.fifo[:, Fifo.PRODUCER]
@@ -222,7 +222,7 @@ class _Graph:
         return busy
 
     def _cores(self) -> None:
-        """A core gets on when its main thread does; without one at work, when a microthread does, a task is unblocked or a wavelet comes."""
+        """A core gets on when its main thread does; else when a microthread does, a task is unblocked, a wavelet comes."""
         state, core = self.state, self.state.core
         k = np.arange(len(core))
         self._set(self.at_core + k, Kind.CORE, pe=self.program.core_pe)
@@ -342,7 +342,8 @@ class _Graph:
         done = state.fifo[f, Fifo.HEAD] + self.count[f]
         total = done + state.source[left, Source.END] - state.source[left, Source.POS]
         self._set(
-            self.at_in + left, Kind.HOST_IN, pe=pe, number=left, color=color, queued=self.count[f], room=self.room[f], done=done, total=total
+            self.at_in + left, Kind.HOST_IN, pe=pe, number=left, color=color, queued=self.count[f], room=self.room[f],
+            done=done, total=total,
         )  # fmt: skip
         self._join(self.at_in + left, self.at_fifo + f)
         self.waiter[self.at_in + left] = True
