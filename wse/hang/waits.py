@@ -199,9 +199,9 @@ class _Graph:
             k = np.flatnonzero(held >> task & 1)
             found.append((k, np.full(len(k), task), np.full(len(k), -1)))
         k = np.repeat(np.arange(len(core)), core[:, Core.NUM_BINDINGS])
-        task, f = binding[:, Bind.TASK], binding[:, Bind.FIFO]
-        waits = (core[k, Core.BLOCKED] >> task & 1 == 1) & (self.count[f] > 0)
-        found.append((k[waits], task[waits], f[waits]))
+        bound, f = binding[:, Bind.TASK], binding[:, Bind.FIFO]
+        waits = (core[k, Core.BLOCKED] >> bound & 1 == 1) & (self.count[f] > 0)
+        found.append((k[waits], bound[waits], f[waits]))
         core_, task_, fifo_ = (np.concatenate(columns) for columns in zip(*found, strict=True))
         return core_, task_, fifo_
 
