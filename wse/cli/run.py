@@ -35,8 +35,8 @@ from wse.progress import Progress
 @progress_options
 def run(
     model: str, prompt: str, n_gen: int, temperature: float, top_p: float, seed: int, check: bool | None, as_json: bool,
-    output: Path | None, hang: Path | None, force: bool, sanitize: bool, trace: Path | None, trace_events: str | None, trace_pes: str | None,
-    trace_cycles: str | None, trace_max: int | None, progress: Progress, **options: Any,
+    output: Path | None, hang: Path | None, force: bool, sanitize: bool, trace: Path | None, trace_events: str | None,
+    trace_pes: str | None, trace_cycles: str | None, trace_max: int | None, progress: Progress, **options: Any,
 ) -> None:  # fmt: skip
     """Compile MODEL, decode on the emulated wafer, report.
 

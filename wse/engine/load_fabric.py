@@ -113,10 +113,10 @@ def trace_back(program: Program, fifo: np.ndarray, chan: np.ndarray) -> None:
     source = np.where((producer >= 0) & (producer < num), producer, np.arange(num))
     links = (source != np.arange(num)).astype(np.int64)
     unsteady = chan[:, Chan.SWITCH] >= 0
-    while (source[source] != source).any():  # pointer doubling
+    for _ in range(num.bit_length()):  # pointer doubling; routes in a ring have no end to come to
         links = links + links[source]
         unsteady = unsteady | unsteady[source]
         source = source[source]
     from_core = producer[source] >= num + num_sources
-    chan[:, Chan.SOURCE] = np.where(unsteady | unsteady[source], -1, source)
+    chan[:, Chan.SOURCE] = np.where(unsteady | unsteady[source] | (source[source] != source), -1, source)
     chan[:, Chan.DELAY] = links * spec.hop_cycles + np.where(from_core, 1 + spec.ramp_out_cycles, spec.hop_cycles)
