@@ -118,5 +118,6 @@ def trace_back(program: Program, fifo: np.ndarray, chan: np.ndarray) -> None:
         unsteady = unsteady | unsteady[source]
         source = source[source]
     from_core = producer[source] >= num + num_sources
-    chan[:, Chan.SOURCE] = np.where(unsteady | unsteady[source] | (source[source] != source), -1, source)
+    in_ring = (producer[source] >= 0) & (producer[source] < num)
+    chan[:, Chan.SOURCE] = np.where(unsteady | unsteady[source] | in_ring, -1, source)
     chan[:, Chan.DELAY] = links * spec.hop_cycles + np.where(from_core, 1 + spec.ramp_out_cycles, spec.hop_cycles)
