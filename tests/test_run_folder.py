@@ -82,7 +82,7 @@ def test_a_run_without_blocks_or_frames_survives_too(tmp_path):
 @pytest.mark.parametrize("seed", [2, 5, 8])
 def test_a_program_without_a_model_can_be_seen_too(seed, tmp_path):
     program = random_case(seed).program
-    machine, sampler = Machine(program), Sampler(program, first_cycles=8)
+    machine, sampler = Machine(program, refuse_hangs=False), Sampler(program, first_cycles=8)
     sampler.run(machine)
     write_run(record(machine, sampler), tmp_path / "r")
     again = read_run(tmp_path / "r")

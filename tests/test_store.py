@@ -18,7 +18,7 @@ def test_a_program_survives_the_file(seed, tmp_path):
     save(program, tmp_path / "p.npz")
     again = load(tmp_path / "p.npz")
     assert content_hash(again) == content_hash(program)
-    first, second = Machine(program), Machine(again)
+    first, second = Machine(program, refuse_hangs=False), Machine(again, refuse_hangs=False)
     assert first.run(max_cycles=500) == second.run(max_cycles=500)
     assert all(np.array_equal(state, second.snapshot()[name]) for name, state in first.snapshot().items())
 

@@ -42,7 +42,7 @@ def run_case(machine: Machine | ReferenceMachine, case: Case) -> list[Status]:
 
 
 def traced_case(case: Case, selection: Selection) -> tuple[Machine, list[dict]]:
-    machine = Machine(case.program)
+    machine = Machine(case.program, refuse_hangs=False)
     machine.trace(selection)
     run_case(machine, case)
     return machine, list(machine.traced().events())
@@ -60,7 +60,7 @@ def durations(events: list[dict], *kinds: str) -> dict:
 @given(SEEDS, st.booleans())
 def test_a_trace_says_what_the_reference_counts_and_changes_nothing(seed: int, plain: bool) -> None:
     case = random_case(seed, features=() if plain else FEATURES)
-    untraced, reference = Machine(case.program), ReferenceMachine(case.program)
+    untraced, reference = Machine(case.program, refuse_hangs=False), ReferenceMachine(case.program)
     statuses = run_case(untraced, case)
     machine, events = traced_case(case, Selection(ALL))
     before, after = untraced.snapshot(), machine.snapshot()
@@ -148,7 +148,7 @@ def test_parts_that_nothing_connects_are_traced_to_the_end_of_the_run() -> None:
         first, last = builder.pes(Rect(0, y, 1, 1)), builder.pes(Rect(2, y, 1, 1))
         first.mov(first.send(y), 1.0, shape=num)
         last.mov(last.zeros("z", 1), last.recv(y))  # what else is sent stays on its way
-    machine = Machine(builder.link())
+    machine = Machine(builder.link(), refuse_hangs=False)
     machine.trace(Selection(("fabric",), max_records=1000))
     machine.run(max_cycles=200)
     counts = Counter(event["pe"][1] * 3 + event["pe"][0] for event in machine.traced().events())
