@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from wse import engine
-from wse.engine.state import NEVER, Chan, Clock, Core, Fifo, Phase, Plan, Sink, Source, SramFifo, Thread, Turn
+from wse.engine.state import HORIZON, NEVER, Chan, Clock, Core, Fifo, Note, Phase, Plan, Sink, Source, SramFifo, Thread, Turn
 from wse.errors import DeadlockError, FaultError, ProgramError, nearest
-from wse.isa import Col, Fault, OpClass, Port, Stall, Status, Type
-from wse.program import NUMPY_TYPE, Program
+from wse.isa import Col, Fault, Op, OpClass, Port, Stall, Status, Type
+from wse.printed import Printed, read_prints
+from wse.program import NUMPY_TYPE, Program, Rect
 from wse.verify import verify
 
 FAULT_TEXT = {
@@ -38,6 +40,7 @@ class Counters:
     switch_sent: np.ndarray  # int64 (num_switches, 5), wavelets that left through each port; rows follow `Program.switches`
     row_busy: np.ndarray  # int64 (num_instructions,), over all PEs: cycles with a beat of it under way
     row_elapsed: np.ndarray  # int64 (num_instructions,), over all PEs: cycles from issue to end of every operation that has ended
+    row_issued: np.ndarray  # int64 (num_instructions,), over all PEs: how many times it issued
 
     def __sub__(self, earlier: Counters) -> Counters:
         """What was counted between two readings."""
@@ -47,13 +50,21 @@ class Counters:
 class Machine:
     """A wafer loaded with `program`: every run starts where the last one stopped.
 
+    `on_print` gets what kernels print (`Pes.print`), during a run or at its end; `print_pes`: only from PEs of these rectangles.
     Raises `ProgramError` when the program breaks a rule that can be checked before it runs.
     """
 
-    def __init__(self, program: Program):
+    def __init__(self, program: Program, *, on_print: Callable[[Printed], Any] = print, print_pes: Iterable[Rect] | None = None):
         verify(program)
         self.program = program
+        self.on_print = on_print
         self._state = engine.load_state(program)
+        if print_pes is not None:
+            chosen = np.zeros((program.height, program.width), bool)
+            for rect in print_pes:
+                chosen[rect.y : rect.y + rect.height, rect.x : rect.x + rect.width] = True
+            self._state.core[~chosen.ravel()[program.core_pe], Core.NOTES] = 0
+        self._stops: list[np.ndarray] = []  # notes of instructions that are no prints
         self._inputs = {port.name: i for i, port in enumerate(program.host_in)}
         self._outputs = {port.name: i for i, port in enumerate(program.host_out)}
         self._pending: list[list[np.ndarray]] = [[] for _ in program.host_in]
@@ -97,13 +108,29 @@ class Machine:
         limit = NEVER if max_cycles is None else max_cycles
         while True:
             status = Status(engine.run(self._state, limit))
+            self._take_notes()
             if status != Status.RUNNING:
                 return status
+            self._state.clock[Clock.FULL] = 0
+            if not len(self._state.sink) or self._state.sink[:, Sink.COUNT].max() + HORIZON < self._state.out_value.shape[1]:
+                continue  # it was the buffer of notes that was full
             grow = ((0, 0), (0, self._state.out_value.shape[1]))
             self._state = self._state._replace(
                 out_value=np.pad(self._state.out_value, grow), out_cycle=np.pad(self._state.out_cycle, grow)
             )
-            self._state.clock[Clock.SINK_FULL] = 0
+
+    def _take_notes(self) -> None:
+        """Show what was printed, and keep the other notes."""
+        clock = self._state.clock
+        if not clock[Clock.NUM_NOTES]:
+            return
+        notes = self._state.note[: clock[Clock.NUM_NOTES]].copy()
+        clock[Clock.NUM_NOTES] = 0
+        is_print = self.program.code[notes[:, Note.ROW], Col.OP] == Op.PRINT
+        if not is_print.all():
+            self._stops.append(notes[~is_print])
+        for printed in read_prints(self.program, notes[is_print]):
+            self.on_print(printed)
 
     def check(self, status: Status) -> None:
         """Raise `DeadlockError` or `FaultError` for a run that went wrong."""
@@ -145,7 +172,7 @@ class Machine:
         """A reading of all counters, as of the current cycle."""
         core, chan = self._state.core, self._state.chan
         busy = core[:, Core.BUSY : Core.BUSY + len(OpClass)].copy()
-        row_busy, row_elapsed = self._state.row_cycles.T.copy()
+        row_busy, row_elapsed, row_issued = self._state.row_cycles.T.copy()
         early = np.flatnonzero(core[:, Core.ACCOUNTED] > self.cycles)  # a beat is under way, counted to its end
         overshoot, rows = core[early, Core.ACCOUNTED] - self.cycles, core[early, Core.LAST_ROW]
         bank = core[early, Core.LAST_BANK]  # its last cycle is one that waits for a bank
@@ -170,6 +197,7 @@ class Machine:
             switch_sent=self._state.switch[:, Turn.SENT : Turn.SENT + len(Port)].copy(),
             row_busy=row_busy,
             row_elapsed=row_elapsed,
+            row_issued=row_issued,
         )
 
     def snapshot(self) -> dict[str, np.ndarray]:

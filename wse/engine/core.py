@@ -14,6 +14,7 @@ from wse.engine.account import account, data_cycle, room_for_beat
 from wse.engine.alu import wrap_i32
 from wse.engine.beat import beat
 from wse.engine.issue import issue
+from wse.engine.notes import note_issue
 from wse.engine.state import NEVER, Clock, Core, Fifo, Phase, Plan, Rate, Thread, Waits
 from wse.engine.stream import is_stream, run_stream
 from wse.engine.switch import reroute
@@ -25,14 +26,14 @@ from wse.isa import Col, Done, Fault, Kind, Op, Operand, Type
 @inline
 def step_core(
     clock, rate, code, plan, row_cycles, task_entry, queue_of, fifo, ring, chan, rival, switch, binding, sram_fifo, core, thread,
-    event, wheel, todo, journal, source, sink, out_value, out_cycle, sram, sram_f32, sram_u16, regs, regs_f32, first_core, k, cycle,
+    event, wheel, todo, journal, note, source, sink, out_value, out_cycle, sram, sram_f32, sram_u16, regs, regs_f32, first_core, k, cycle,
 ):  # fmt: skip
     """Everything core k does in `cycle`, and when to look at it next."""
     look = NEVER
     if core[k, Core.STREAM] < 0:
         look = _step_threads(
             clock, rate, code, plan, row_cycles, task_entry, queue_of, fifo, ring, chan, switch, binding, sram_fifo, core, thread,
-            event, wheel, todo, sram, sram_f32, sram_u16, regs, regs_f32, k, cycle,
+            event, wheel, todo, note, sram, sram_f32, sram_u16, regs, regs_f32, k, cycle,
         )  # fmt: skip
     if core[k, Core.STREAM] >= 0:
         look = run_stream(
@@ -46,7 +47,7 @@ def step_core(
 @leaf
 def _step_threads(
     clock, rate, code, plan, row_cycles, task_entry, queue_of, fifo, ring, chan, switch, binding, sram_fifo, core, thread,
-    event, wheel, todo, sram, sram_f32, sram_u16, regs, regs_f32, k, cycle,
+    event, wheel, todo, note, sram, sram_f32, sram_u16, regs, regs_f32, k, cycle,
 ):  # fmt: skip
     """A cycle of a core that is not in the middle of a stream; returns when to look again. May leave it at the start of one."""
     account(
@@ -69,7 +70,7 @@ def _step_threads(
     if thread[base, Thread.PHASE] == Phase.FREE:
         _step_main(
             clock, rate, code, plan, row_cycles, task_entry, queue_of, fifo, ring, chan, switch, binding, core, thread,
-            event, wheel, todo, regs, k, cycle,
+            event, wheel, todo, note, sram_u16, regs, k, cycle,
         )  # fmt: skip
     named = np.int64(0)
     if core[k, Core.LISTENS]:
@@ -161,7 +162,7 @@ def _finish(code, row_cycles, core, thread, k, th, cycle):
 @leaf
 def _step_main(
     clock, rate, code, plan, row_cycles, task_entry, queue_of, fifo, ring, chan, switch, binding, core, thread,
-    event, wheel, todo, regs, k, cycle,
+    event, wheel, todo, note, sram_u16, regs, k, cycle,
 ):  # fmt: skip
     """Let the main thread pick a task or issue its next instruction, if it can."""
     th = core[k, Core.THREAD]
@@ -185,21 +186,29 @@ def _step_main(
         op = code[i, Col.OP]
         if op == Op.END:
             core[k, Core.RUNNING] = 0
-        elif op == Op.REROUTE:
-            reroute(
-                chan, switch, event, wheel, clock, core[k, Core.PE], code[i, Col.EXTENT], code[i, Col.EXTENT + 1],
-                code[i, Col.EXTENT + 2], code[i, Col.EXTENT + 3], cycle,
-            )  # fmt: skip
-            core[k, Core.PC] = i + 1
-            _count_control(clock, row_cycles, core, k, i, rate[Rate.CONTROL], cycle)
-            return
         elif op > Op.ARGMAX:
-            _control(clock, rate, code, row_cycles, core, regs, k, i, cycle)
+            if plan[i, Plan.NOTED]:
+                note_issue(clock, code, core, note, sram_u16, regs, k, i, cycle)
+            if op == Op.PRINT:  # costs nothing: what follows issues in the same cycle
+                core[k, Core.PC] = i + 1
+                continue
+            if op == Op.REROUTE:
+                reroute(
+                    chan, switch, event, wheel, clock, core[k, Core.PE], code[i, Col.EXTENT], code[i, Col.EXTENT + 1],
+                    code[i, Col.EXTENT + 2], code[i, Col.EXTENT + 3], cycle,
+                )  # fmt: skip
+                core[k, Core.PC] = i + 1
+                _count_control(clock, row_cycles, core, k, i, rate[Rate.CONTROL], cycle)
+            else:
+                _control(clock, rate, code, row_cycles, core, regs, k, i, cycle)
             return
         else:
             target = th + code[i, Col.THREAD]
             if thread[target, Thread.PHASE] != Phase.FREE:
                 return
+            if plan[i, Plan.NOTED]:
+                note_issue(clock, code, core, note, sram_u16, regs, k, i, cycle)
+            row_cycles[i, 2] += 1
             if not issue(clock, rate, code, plan, queue_of, core, thread, regs, k, target, i, cycle):
                 note_fault(clock, Fault.OUT_OF_BOUNDS, core[k, Core.PE], 1, -1, i, cycle)
                 thread[target, Thread.PHASE] = Phase.ENDING
@@ -237,6 +246,7 @@ def _count_control(clock, row_cycles, core, k, i, cost, cycle):
     core[k, Core.INSTRUCTIONS] += 1
     row_cycles[i, 0] += cost
     row_cycles[i, 1] += cost
+    row_cycles[i, 2] += 1
     clock[Clock.LAST_ACTIVE] = max(clock[Clock.LAST_ACTIVE], cycle + cost - 1)
 
 

@@ -278,7 +278,7 @@ def _deliver(clock, sink, out_value, out_cycle, s, arrival, bits):
         if clock[Clock.AWAITING] == 0:
             clock[Clock.STOP_AT] = clock[Clock.LAST_AWAITED]
     if n + HORIZON >= out_value.shape[1]:
-        clock[Clock.SINK_FULL] = 1
+        clock[Clock.FULL] = 1
 
 
 @leaf

@@ -24,7 +24,7 @@ ENOUGH = 8  # cycles that it pays to look ahead for
 def run(state: State, limit: int) -> int:
     """Execute cycles from NOW on until the run is over or cycle `limit` is reached; returns a Status.
 
-    RUNNING means that a sink's buffer is nearly full: enlarge it and call again.
+    RUNNING means that a buffer is nearly full: enlarge a sink's, empty that of notes, and call again.
     """
     clock, plan, chan, event, wheel = state.clock, state.plan, state.chan, state.event, state.wheel
     awaited = clock[Clock.AWAITING] > 0 or clock[Clock.STOP_AT] < NEVER
@@ -97,7 +97,7 @@ def _advance(state, cycle, limit, to_end):
     task_entry, queue_of = state.task_entry, state.queue_of
     fifo, ring, chan, rival, core, thread = state.fifo, state.ring, state.chan, state.rival, state.core, state.thread
     switch, binding, sram_fifo = state.switch, state.binding, state.sram_fifo
-    event, wheel, work, todo, journal = state.event, state.wheel, state.work, state.todo, state.journal
+    event, wheel, work, todo, journal, note = state.event, state.wheel, state.work, state.todo, state.journal, state.note
     router_count, router_chan = state.router_count, state.router_chan
     source, sink, host_data = state.source, state.sink, state.host_data
     out_value, out_cycle = state.out_value, state.out_cycle
@@ -122,7 +122,7 @@ def _advance(state, cycle, limit, to_end):
                 cycle = limit
                 status = Status.LIMIT
             break
-        if clock[Clock.SINK_FULL]:
+        if clock[Clock.FULL]:
             break
         slot = cycle & (WHEEL_SLOTS - 1)
         if wheel[1, slot] >= 0:
@@ -131,7 +131,7 @@ def _advance(state, cycle, limit, to_end):
             for i in range(collect(event, wheel, clock, work, 1, cycle)):
                 step_core(
                     clock, rate, code, plan, row_cycles, task_entry, queue_of, fifo, ring, chan, rival, switch, binding, sram_fifo,
-                    core, thread, event, wheel, todo, journal, source, sink, out_value, out_cycle, sram, sram_f32, sram_u16, regs, regs_f32,
+                    core, thread, event, wheel, todo, journal, note, source, sink, out_value, out_cycle, sram, sram_f32, sram_u16, regs, regs_f32,
                     first_core, work[i] - first_core, cycle,
                 )  # fmt: skip
                 if todo[0]:

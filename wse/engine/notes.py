@@ -1,0 +1,47 @@
+"""Notes: which instructions issued in which cycle, for prints and for a debugger; what is noted changes nothing else."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from wse._jit import leaf
+from wse.engine.state import Clock, Core, Note, Notes, Plan
+from wse.isa import Col, Kind, Op, Operand, Type
+from wse.program import Program, class_rows
+
+ROOM = 4096  # notes that fit between two visits of Python, beyond those of one cycle
+
+
+@leaf
+def note_issue(clock, code, core, note, sram_u16, regs, k, i, cycle):
+    """Note that core k issues instruction i, if it is to note that; of a print also the 32 bits it shows."""
+    is_print = code[i, Col.OP] == Op.PRINT
+    if not core[k, Core.NOTES] & (Notes.PRINTS if is_print else Notes.STOPS):
+        return
+    bits = np.int64(0)
+    if is_print:
+        base = code[i, Col.A + Operand.BASE]
+        kind = code[i, Col.A + Operand.KIND]
+        if kind == Kind.REG:
+            bits = np.int64(regs[k, base]) & 0xFFFFFFFF
+        elif kind == Kind.MEM:
+            at = 2 * core[k, Core.SRAM] + base // 2
+            bits = np.int64(sram_u16[at])
+            if code[i, Col.A + Operand.TYPE] != Type.F16:
+                bits |= np.int64(sram_u16[at + 1]) << 16
+    n = clock[Clock.NUM_NOTES]
+    note[n, Note.CYCLE] = cycle
+    note[n, Note.CORE] = k
+    note[n, Note.ROW] = i
+    note[n, Note.BITS] = bits
+    clock[Clock.NUM_NOTES] = n + 1
+    if n >= clock[Clock.NOTE_LIMIT]:
+        clock[Clock.FULL] = 1
+
+
+def note_table(program: Program, plan: np.ndarray, core: np.ndarray) -> np.ndarray:
+    """Room for notes, int64 (capacity, Note): `ROOM`, and all of one cycle, in which a core issues no row twice."""
+    noted = plan[:, Plan.NOTED] != 0
+    per_class = np.array([np.count_nonzero(noted[class_rows(program.code, cls.task_entry)]) for cls in program.classes], np.int64)
+    notes = per_class[program.core_class[core[:, Core.NOTES] != 0]].sum() if len(core) else 0
+    return np.zeros((ROOM + int(notes) if notes else 0, len(Note)), np.int64)
