@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from wse import engine
-from wse.engine.state import HORIZON, NEVER, Chan, Clock, Core, Fifo, Note, Phase, Plan, Sink, Source, SramFifo, Thread, Turn
+from wse.engine.state import HORIZON, NEVER, Chan, Clock, Core, Fifo, Note, Notes, Phase, Plan, Sink, Source, SramFifo, Thread, Turn
 from wse.errors import DeadlockError, FaultError, ProgramError, nearest
 from wse.isa import Col, Fault, Op, OpClass, Port, Stall, Status, Type
+from wse.lines import LineCycles, line_cycles
 from wse.printed import Printed, read_prints
 from wse.program import NUMPY_TYPE, Program, Rect
 from wse.verify import verify
@@ -47,6 +48,18 @@ class Counters:
         return Counters(**{name: getattr(self, name) - getattr(earlier, name) for name in self.__dataclass_fields__})
 
 
+@dataclass(frozen=True)
+class Checkpoint:
+    """The state of a machine between two runs, to `restore`."""
+
+    arrays: dict[str, np.ndarray]
+    pending: list[list[np.ndarray]]
+
+
+_FIXED = {"rate", "code", "plan", "task_entry", "queue_of", "rival", "part_entity", "part_start", "note"}
+_VIEWS = {"sram_f32", "sram_u16", "regs_f32"}
+
+
 class Machine:
     """A wafer loaded with `program`: every run starts where the last one stopped.
 
@@ -59,12 +72,9 @@ class Machine:
         self.program = program
         self.on_print = on_print
         self._state = engine.load_state(program)
-        if print_pes is not None:
-            chosen = np.zeros((program.height, program.width), bool)
-            for rect in print_pes:
-                chosen[rect.y : rect.y + rect.height, rect.x : rect.x + rect.width] = True
-            self._state.core[~chosen.ravel()[program.core_pe], Core.NOTES] = 0
         self._stops: list[np.ndarray] = []  # notes of instructions that are no prints
+        if print_pes is not None:
+            self.print_from(print_pes)
         self._inputs = {port.name: i for i, port in enumerate(program.host_in)}
         self._outputs = {port.name: i for i, port in enumerate(program.host_out)}
         self._pending: list[list[np.ndarray]] = [[] for _ in program.host_in]
@@ -131,6 +141,39 @@ class Machine:
             self._stops.append(notes[~is_print])
         for printed in read_prints(self.program, notes[is_print]):
             self.on_print(printed)
+
+    def print_from(self, pes: Iterable[Rect]) -> None:
+        """From now on show only what PEs of these rectangles print."""
+        chosen = np.zeros((self.program.height, self.program.width), bool)
+        for rect in pes:
+            chosen[rect.y : rect.y + rect.height, rect.x : rect.x + rect.width] = True
+        notes = self._state.core[:, Core.NOTES]
+        notes[...] = notes & ~np.int64(Notes.PRINTS) | chosen.ravel()[self.program.core_pe] * Notes.PRINTS
+
+    def note_stops(self, rows: np.ndarray, cores: np.ndarray) -> None:
+        """Have the engine note where these cores issue these rows of code (for a debugger), and no others."""
+        state = self._state
+        state.plan[:, Plan.NOTED] = self.program.code[:, Col.OP] == Op.PRINT
+        state.plan[rows, Plan.NOTED] = 1
+        state.core[:, Core.NOTES] &= ~np.int64(Notes.STOPS)
+        state.core[cores, Core.NOTES] |= Notes.STOPS
+        self._state = engine.note_all(self.program, state)
+
+    def save(self) -> Checkpoint:
+        """A copy of everything that changes while the machine runs."""
+        self._load_host_data()
+        kept = {name: array for name, array in self._state._asdict().items() if name not in _FIXED | _VIEWS}
+        return Checkpoint({name: array.copy() for name, array in kept.items()}, [list(parts) for parts in self._pending])
+
+    def restore(self, saved: Checkpoint) -> None:
+        """Go back to what `save` of this machine copied."""
+        for name, array in saved.arrays.items():
+            current = getattr(self._state, name)
+            if current.shape == array.shape:
+                current[...] = array  # in place: others are views of it
+            else:
+                self._state = self._state._replace(**{name: array.copy()})
+        self._pending = [list(parts) for parts in saved.pending]
 
     def check(self, status: Status) -> None:
         """Raise `DeadlockError` or `FaultError` for a run that went wrong."""
@@ -199,6 +242,10 @@ class Machine:
             row_elapsed=row_elapsed,
             row_issued=row_issued,
         )
+
+    def lines(self, pes: Rect | None = None) -> list[LineCycles]:
+        """What each source line cost since loading (`wse.lines.line_cycles`)."""
+        return line_cycles(self.program, self.counters(), pes)
 
     def snapshot(self) -> dict[str, np.ndarray]:
         """Everything a run leaves behind, by name: SRAM, registers, counters, outputs."""

@@ -16,12 +16,13 @@ from wse.cli.bench import bench
 from wse.cli.build import compile_, models, place
 from wse.cli.config import config
 from wse.cli.host import doctor, warmup
+from wse.cli.kernel import debug, profile
 from wse.cli.report import report
 from wse.cli.run import run
 from wse.cli.verify import verify
 from wse.errors import EXIT_BUG, WseError
 
-COMMANDS: tuple[click.Command, ...] = (run, report, verify, bench, compile_, place, models, config, doctor, warmup)
+COMMANDS: tuple[click.Command, ...] = (run, report, verify, bench, compile_, place, profile, debug, models, config, doctor, warmup)
 
 
 _DISK_FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)

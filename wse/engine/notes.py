@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from wse._jit import leaf
-from wse.engine.state import Clock, Core, Note, Notes, Plan
+from wse.engine.parts import join_parts
+from wse.engine.state import Clock, Core, Note, Notes, Plan, State
 from wse.isa import Col, Kind, Op, Operand, Type
 from wse.program import Program, class_rows
 
@@ -45,3 +46,12 @@ def note_table(program: Program, plan: np.ndarray, core: np.ndarray) -> np.ndarr
     per_class = np.array([np.count_nonzero(noted[class_rows(program.code, cls.task_entry)]) for cls in program.classes], np.int64)
     notes = per_class[program.core_class[core[:, Core.NOTES] != 0]].sum() if len(core) else 0
     return np.zeros((ROOM + int(notes) if notes else 0, len(Note)), np.int64)
+
+
+def note_all(program: Program, state: State) -> State:
+    """The state with room for what its plan and cores now say is noted."""
+    state = state._replace(note=note_table(program, state.plan, state.core))
+    if len(state.note) and len(state.part_start) > 2:  # notes come in the order of cycles, so there is one part from now on
+        join_parts(state.event, state.wheel, state.clock, state.core, state.part_entity)
+        state = state._replace(part_start=state.part_start[[0, -1]])
+    return state
