@@ -1,4 +1,5 @@
 import numpy as np
+
 from wse.builder import ProgramBuilder
 from wse.kernels.line import Line
 from wse.kernels.reduce import reduce
@@ -7,7 +8,8 @@ from wse.program import Rect
 from wse.spec import load_spec
 
 H, W, K, M = 3, 4, 8, 16                                 # rows of PEs share outputs, columns inputs
-a, x = np.random.rand(W * K, H * M), np.random.rand(W * K)
+random = np.random.default_rng(0)
+a, x = random.random((W * K, H * M)), random.random(W * K)
 program = ProgramBuilder(load_spec("wse2"), W, H)
 rect = Rect(0, 0, W, H)
 pe = program.pes(rect)

@@ -1,4 +1,5 @@
 import numpy as np
+
 from wse.builder import ProgramBuilder
 from wse.isa import Port
 from wse.machine import Machine
@@ -6,7 +7,8 @@ from wse.program import Rect
 from wse.spec import load_spec
 
 P, K, M = 4, 8, 16                                       # PEs, inputs of each, outputs
-a, x = np.random.rand(P * K, M), np.random.rand(P * K)
+random = np.random.default_rng(0)
+a, x = random.random((P * K, M)), random.random(P * K)
 program = ProgramBuilder(load_spec("wse2"), P, 1)
 row = Rect(0, 0, P, 1)
 pe = program.pes(row)

@@ -1,4 +1,5 @@
 import numpy as np
+
 from wse.builder import ProgramBuilder
 from wse.isa import Port
 from wse.kernels.line import Line
@@ -8,7 +9,8 @@ from wse.program import Rect
 from wse.spec import load_spec
 
 H, W, K, M = 3, 4, 8, 16
-a, x = np.random.rand(W * K, H * M), np.random.rand(W * K)
+random = np.random.default_rng(0)
+a, x = random.random((W * K, H * M)), random.random(W * K)
 IN = 0
 
 
