@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import linecache
 import sys
 from pathlib import Path
 from types import FrameType
 
 _OWN_FILES = {str(Path(__file__).with_name(name)) for name in ("where.py", "builder.py", "encode.py", "operands.py")}
+_OWN_FILES.add(contextlib.__file__)  # between a kernel's `with pe.loop(...)` and the builder
 
 
 def kernel_line() -> str:

@@ -65,6 +65,7 @@ def debug(program: Path, print_pes: tuple[str, ...], script: Path | None) -> Non
     from wse.cli.prompt import Prompt
     from wse.debug import Debugger
 
+    machine = load_program(program, print_pes)
     commands = None
     if script is not None:
         try:
@@ -73,7 +74,7 @@ def debug(program: Path, print_pes: tuple[str, ...], script: Path | None) -> Non
             raise ConfigError(f"cannot read {script}: {error}") from None
     elif not sys.stdin.isatty():
         commands = sys.stdin.read().splitlines()
-    prompt = Prompt(Debugger(load_program(program, print_pes)))
+    prompt = Prompt(Debugger(machine))
     if commands is None:
         prompt.cmdloop()
     else:
