@@ -19,9 +19,9 @@ def kernel_line() -> str:
 
 
 def kernel_text() -> str:
-    """The text of that line, without what surrounds it; empty where the source cannot be read."""
+    """The text of that line, without a remark at its end; empty where the source cannot be read."""
     frame = _kernel_frame()
-    return linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()
+    return linecache.getline(frame.f_code.co_filename, frame.f_lineno).split("  #")[0].strip()
 
 
 def _kernel_frame() -> FrameType:
