@@ -3,7 +3,6 @@
 import re
 
 import pytest
-
 from readme import EXAMPLES, OUTPUTS, README, TABLES, TUTORIAL, fill, run_example
 
 from wse.cli import cli
