@@ -267,13 +267,16 @@ def test_a_script_of_commands(wse) -> None:
     assert "@174: done" in done.out
 
 
+COMMANDS = "b pe 1,0\nc\nset r3 -2\np r3\np y[0] 2,0  # a remark\nwatch total 1,0\nb\nd 1\nc\nq\nc\n"
+
+
 def test_commands_from_standard_input_and_a_saved_program(wse, monkeypatch, tmp_path) -> None:
     import io
 
     from wse.store import save
 
     save(chain(), tmp_path / "program.npz")
-    monkeypatch.setattr("sys.stdin", io.StringIO("b pe 1,0\nc\nset r3 -2\np r3\np y[0] 2,0  # a remark\nwatch total 1,0\nb\nd 1\nc\nq\nc\n"))
+    monkeypatch.setattr("sys.stdin", io.StringIO(COMMANDS))
     done = wse("debug", tmp_path / "program.npz")
     assert (done.code, done.err) == (0, "")
     assert "r3 = -2" in done.out and "y[0] = 1.0" in done.out and "2: 'total' changes on (1,0)-(1,0)" in done.out

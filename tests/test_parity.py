@@ -138,7 +138,8 @@ def test_prints_change_nothing(seed: int) -> None:
             for name, values in run.feeds:
                 machine.feed(name, values)
             status = machine.run(run.await_outputs, machine.cycles + run.num_cycles)
-            states.append((status, machine.cycles, machine.fault, {k: v for k, v in machine.snapshot().items() if not k.startswith("row_")}))
+            state = {name: array for name, array in machine.snapshot().items() if not name.startswith("row_")}
+            states.append((status, machine.cycles, machine.fault, state))
     without = states[len(states) // 2 :]
     for mine, other in zip(states, without, strict=False):
         assert mine[:3] == other[:3]

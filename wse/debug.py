@@ -275,8 +275,8 @@ class Debugger:
         """Rows of code, without prints, that an instruction's breakpoint stops at."""
         program = self.machine.program
         classes = np.unique(program.core_class[self._cores(point.pes)])
-        rows = np.unique(np.concatenate([np.zeros(0, np.int64), *(class_rows(program.code, program.classes[c].task_entry) for c in classes)]))
-        rows = rows[program.code[rows, Col.OP] != Op.PRINT]
+        rows = np.concatenate([np.zeros(0, np.int64), *(class_rows(program.code, program.classes[c].task_entry) for c in classes)])
+        rows = np.unique(rows[program.code[rows, Col.OP] != Op.PRINT])
         if point.line is None:
             return rows
         lines = [i for i, line in enumerate(program.source_lines) if f"/{line}".endswith(f"/{point.line}")]

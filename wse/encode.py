@@ -68,7 +68,11 @@ MAX_PRINTED = 64
 """Elements that one print can show."""
 
 
-def encode_print(spec: MachineSpec, text: str, values: tuple[Any, ...]) -> tuple[Print, list[tuple[np.ndarray, tuple[tuple[int, str], ...]]]]:
+Encoded = tuple[np.ndarray, tuple[tuple[int, str], ...]]
+"""A row, and (column, symbol) for each address the linker adds."""
+
+
+def encode_print(spec: MachineSpec, text: str, values: tuple[Any, ...]) -> tuple[Print, list[Encoded]]:
     """What `print` shows, and a row with its symbols, as from `encode`, for each element (one where there is none).
 
     Raises `ProgramError` for values that are neither registers nor short arrays in a fixed place, or do not fill the text's fields.

@@ -202,7 +202,7 @@ def _link_code(
     where: str,
     source_lines: tuple[str, ...],
 ) -> tuple[tuple[int, ...], int, int]:
-    """Entry row of each task, rows that take SRAM, and number of threads, of one class, whose arrays and FIFOs are where these tables say."""
+    """Entry row of each task, rows that take SRAM, number of threads, of one class, whose arrays and FIFOs are where these tables say."""
     by_task: dict[int, list[Fragment]] = defaultdict(list)
     for fragment in fragments:
         if fragment.rows or fragment.labels:

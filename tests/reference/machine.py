@@ -76,7 +76,8 @@ class ReferenceMachine:
 
     def prints(self) -> list[tuple[int, int, int, int]]:
         """(cycle, PE, row, 32 bits) of every PRINT so far, by cycle and PE."""
-        found = [(t, int(pe), row, bits) for pe, core in zip(self.program.core_pe, self._cores, strict=True) for t, row, bits in core.prints]
+        cores = zip(self.program.core_pe, self._cores, strict=True)
+        found = [(t, int(pe), row, bits) for pe, core in cores for t, row, bits in core.prints]
         return sorted(found, key=lambda one: one[:2])
 
     def snapshot(self) -> dict[str, np.ndarray]:

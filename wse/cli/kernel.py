@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from wse.program import Rect
 
 _program = click.argument("program", type=click.Path(path_type=Path))
-_print_pes = click.option("--print-pes", metavar="X,Y", multiple=True, help="show prints of these PEs only, such as 3,1 or 0:4,3 (repeatable)")
+_print_pes = click.option("--print-pes", metavar="X,Y", multiple=True, help="show prints of these PEs only: 3,1 or 0:4,3 (repeatable)")
 _max_cycles = click.option("--max-cycles", type=click.IntRange(1), help="stop before this cycle")
 
 

@@ -134,7 +134,7 @@ class Prompt(cmd.Cmd):
         click.echo(f"{' '.join(words)} = {_element(machine.read(*pe, name), index, name)}")
 
     def do_set(self, text: str) -> None:
-        """set NAME[INDEX] [X,Y] VALUE | set rN [X,Y] VALUE: write; a whole array gets VALUE everywhere; 1.0 is f32, 1 is i32 for registers."""
+        """set NAME[INDEX] [X,Y] VALUE | set rN [X,Y] VALUE: write; an array gets VALUE everywhere, a register 1.0 as f32, 1 as i32."""
         *rest, value = text.split() or [""]
         words, pe = self._split(" ".join(rest))
         name, index = _name_and_index(" ".join(words))
@@ -183,14 +183,16 @@ class Prompt(cmd.Cmd):
         machine = self.debugger.machine
         core = machine._state.core[core_at(machine, *pe)]
         cls = code_class(machine, *pe)
-        click.echo(f"PE({pe[0]},{pe[1]}): {4 * cls.sram_words} B of data, {cls.code_bytes} B of code, {core[Core.INSTRUCTIONS]} instructions issued")
+        size = f"{4 * cls.sram_words} B of data, {cls.code_bytes} B of code"
+        click.echo(f"PE({pe[0]},{pe[1]}): {size}, {core[Core.INSTRUCTIONS]} instructions issued")
         for symbol in cls.symbols.values():
             click.echo(f"  {symbol.name}: {symbol.type.name.lower()} {symbol.shape} at {symbol.address}")
         busy = ", ".join(f"{kind.name.lower()} {core[Core.BUSY + kind]}" for kind in OpClass)
         stall = ", ".join(f"{reason.name.lower()} {core[Core.STALL + reason]}" for reason in Stall)
         click.echo(f"  cycles busy: {busy}; stalled: {stall}")
         used = registers(machine, *pe)
-        click.echo("  registers: " + (", ".join(f"r{i} = {used[i]} ({used[i : i + 1].view(np.float32)[0]})" for i in np.flatnonzero(used)) or "all 0"))
+        texts = [f"r{i} = {used[i]} ({used[i : i + 1].view(np.float32)[0]})" for i in np.flatnonzero(used)]
+        click.echo(f"  registers: {', '.join(texts) or 'all 0'}")
         self._say(f"  {line}" for line in describe_threads(machine, *pe))
 
     def _go(self, stop: object) -> None:

@@ -131,8 +131,8 @@ def _advance(state, cycle, limit, to_end):
             for i in range(collect(event, wheel, clock, work, 1, cycle)):
                 step_core(
                     clock, rate, code, plan, row_cycles, task_entry, queue_of, fifo, ring, chan, rival, switch, binding, sram_fifo,
-                    core, thread, event, wheel, todo, journal, note, source, sink, out_value, out_cycle, sram, sram_f32, sram_u16, regs, regs_f32,
-                    first_core, work[i] - first_core, cycle,
+                    core, thread, event, wheel, todo, journal, note, source, sink, out_value, out_cycle, sram, sram_f32, sram_u16, regs,
+                    regs_f32, first_core, work[i] - first_core, cycle,
                 )  # fmt: skip
                 if todo[0]:
                     drain(
