@@ -263,7 +263,7 @@ def test_a_script_of_commands(wse) -> None:
     assert "PE(2,1): breakpoint 1: gemv_streamed.py:" in done.out
     assert done.out.count("my part is") == 2
     assert "color 1: EAST to RAMP, sent 1" in done.out
-    assert "y[0:2] = [100." in done.out
+    assert "y[0:2] = [107.54" in done.out and "3: 'y' changes on (0,0)-(0,0)" in done.out
     assert "@174: done" in done.out
 
 

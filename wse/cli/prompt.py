@@ -50,9 +50,11 @@ class Prompt(cmd.Cmd):
     def emptyline(self) -> bool:
         return False
 
-    def default(self, line: str) -> bool:
-        if line == "EOF":
-            return True
+    def do_EOF(self, text: str) -> bool:
+        """End of input: leave."""
+        return True
+
+    def default(self, line: str) -> None:
         raise ConfigError(f"no command '{line.split()[0]}'", help=self.intro)
 
     # --- where to stop
