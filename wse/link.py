@@ -156,7 +156,7 @@ def link(builder: ProgramBuilder, meta: dict[str, str]) -> Program:
     program = Program(
         builder.spec, builder.width, builder.height, *code.tables(), tuple(classes), core_pe, core_class, core_sram, sram,
         pe, color, first[:, 0], first[:, 1], first[:, 2], _switches(builder, route), tuple(builder.host_in), tuple(builder.host_out),
-        source_lines, tuple(builder.op_names), meta,
+        source_lines, tuple(builder.source_texts) or ("",), tuple(builder.prints), tuple(builder.op_names), meta,
     )  # fmt: skip
     return replace(program, switches=_with_rewrites(program))
 
@@ -208,7 +208,7 @@ def _link_code(
     where: str,
     source_lines: tuple[str, ...],
 ) -> tuple[tuple[int, ...], int, int]:
-    """Entry row of each task, number of rows, and number of threads, of one class, whose arrays and FIFOs are where these tables say."""
+    """Entry row of each task, rows that take SRAM, number of threads, of one class, whose arrays and FIFOs are where these tables say."""
     by_task: dict[int, list[Fragment]] = defaultdict(list)
     for fragment in fragments:
         if fragment.rows or fragment.labels:
@@ -239,7 +239,7 @@ def _link_code(
                     raise ProgramError(f"{where} has no {'FIFO' if is_fifo else 'array'} '{name}'", notes=[line])
                 rows[start + at, col] += known[name]
         entries[task] = code.add(rows, ops)
-        num_rows += len(rows)
+        num_rows += int(np.count_nonzero(rows[:, Col.OP] != Op.PRINT))
         num_threads = max(num_threads, int(rows[:, Col.THREAD].max()) + 1)
     return tuple(entries), num_rows, num_threads
 
