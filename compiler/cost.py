@@ -20,6 +20,9 @@ from wse.kernels.rmsnorm import rmsnorm_cycles
 from wse.kernels.transformer import append_cache_cycles, attend_cycles, rope_cycles, swiglu_cycles
 from wse.spec import MachineSpec
 
+TAKE_IN = "take_in"
+"""The op in which a block waits for its turn; the others are named as in the graph, without the layer."""
+
 LINE_COLORS, HEAD_COLORS = 5, 3  # colors for the all-reduces along each axis, and for those among the columns of a head
 
 
@@ -136,29 +139,39 @@ class Shape:
 
 def block_cost(spec: MachineSpec, shape: Shape, position: int) -> Cost:
     """One token at `position` (from 0), from when the block has its input to when its output can leave; greedy head."""
+    return sum(op_costs(spec, shape, position).values(), Cost(0, 0))
+
+
+def op_costs(spec: MachineSpec, shape: Shape, position: int) -> dict[str, Cost]:
+    """`block_cost` by op, named as in the program, in its order.
+
+    `TAKE_IN` has the hops of the input along the rows alone: how long a block waits for its input is its net's matter.
+    """
     sums = shape.sums(spec)
-    total = Cost(0, shape.config.dim * (shape.width - 1))  # the input, along every row
+    costs = {TAKE_IN: Cost(0, shape.config.dim * (shape.width - 1))}
     if shape.has_attention:
-        total += _attention(spec, shape, sums, position)
+        costs |= _attention(spec, shape, sums, position)
     if shape.has_feed_forward:
-        total += _feed_forward(spec, shape, sums)
+        costs |= _feed_forward(spec, shape, sums)
     if shape.part is Part.FINAL:
-        total += _final(spec, shape, sums)
-    along_y, along_x = shape.sum_sizes()
-    if shape.part is not Part.FINAL:
-        total += (0, shape.width * sum(allreduce_hops(sums.y, shape.height, num) for num in along_y))
-        total += (0, shape.height * sum(allreduce_hops(sums.x, shape.width, num) for num in along_x))
-    return total
+        costs |= _final(spec, shape, sums)
+    return costs
 
 
-def _attention(spec: MachineSpec, s: Shape, sums: Sums, position: int) -> Cost:
+def _attention(spec: MachineSpec, s: Shape, sums: Sums, position: int) -> dict[str, Cost]:
     held, n = ceil_div(position + 1, s.height), s.group * s.head_part  # positions on the fullest row
-    cycles = rmsnorm_cycles(spec, sums.y, s.height, 1, s.x) + gemv_cycles(spec, sums.y, s.height, s.x, n + 2 * s.head_part)
-    cycles += rope_cycles(spec, s.group + 1, s.head_part) + append_cache_cycles(spec, s.head_part, here=True)
-    cycles += attend_cycles(spec, s.group, s.head_part, s.slots, held, s.height, sums.y, s.slices, sums.heads)
-    cycles += gemv_cycles(spec, sums.x, s.width, n, s.x) + vector_cycles(spec, Op.ADD, s.x)
     in_heads = sum(allreduce_hops(sums.heads, s.slices, s.group * num) for num in _held_by_row(position, s.height)) if s.slices > 1 else 0
-    return Cost(cycles, s.config.n_kv_heads * in_heads)
+    attend = attend_cycles(spec, s.group, s.head_part, s.slots, held, s.height, sums.y, s.slices, sums.heads)
+    attend_hops = _along_y(s, sums, s.group, s.group * (s.head_part + 1)) + s.config.n_kv_heads * in_heads
+    return {
+        "attn_norm": _norm(spec, s, sums),
+        "qkv": _gemv_along_y(spec, s, sums, n + 2 * s.head_part),
+        "rope": Cost(rope_cycles(spec, s.group + 1, s.head_part), 0),
+        "cache": Cost(append_cache_cycles(spec, s.head_part, here=True), 0),
+        "attention": Cost(attend, attend_hops),
+        "attn_out": _gemv_along_x(spec, s, sums, n),
+        "attn_residual": Cost(vector_cycles(spec, Op.ADD, s.x), 0),
+    }
 
 
 def _held_by_row(position: int, rows: int) -> list[int]:
@@ -166,18 +179,41 @@ def _held_by_row(position: int, rows: int) -> list[int]:
     return [(position + rows - row) // rows for row in range(rows)]
 
 
-def _feed_forward(spec: MachineSpec, s: Shape, sums: Sums) -> Cost:
-    cycles = rmsnorm_cycles(spec, sums.y, s.height, 1, s.x) + gemv_cycles(spec, sums.y, s.height, s.x, 2 * s.hidden)
-    cycles += swiglu_cycles(spec, s.hidden) + gemv_cycles(spec, sums.x, s.width, s.hidden, s.x) + vector_cycles(spec, Op.ADD, s.x)
-    return Cost(cycles, 0)
+def _feed_forward(spec: MachineSpec, s: Shape, sums: Sums) -> dict[str, Cost]:
+    return {
+        "ffn_norm": _norm(spec, s, sums),
+        "gate_up": _gemv_along_y(spec, s, sums, 2 * s.hidden),
+        "swiglu": Cost(swiglu_cycles(spec, s.hidden), 0),
+        "down": _gemv_along_x(spec, s, sums, s.hidden),
+        "ffn_residual": Cost(vector_cycles(spec, Op.ADD, s.x), 0),
+    }
 
 
-def _final(spec: MachineSpec, s: Shape, sums: Sums) -> Cost:
+def _final(spec: MachineSpec, s: Shape, sums: Sums) -> dict[str, Cost]:
     """Norm, logits summed on one row, and the best so far passed along it, then up to the exit."""
     root = root_of(sums.y, s.height)
-    cycles = rmsnorm_cycles(spec, sums.y, s.height, 1, s.x) + multiply_cycles(spec, s.x, s.vocab)
-    cycles += reduce_cycles(spec, sums.y, s.height, s.vocab) + vector_cycles(spec, Op.ARGMAX, s.vocab)
+    logits = multiply_cycles(spec, s.x, s.vocab) + reduce_cycles(spec, sums.y, s.height, s.vocab)
     stage = pass_cycles(spec, 1) + spec.branch_taken_cycles + 2
-    cycles += (s.width - 1) * stage + (pass_cycles(spec, root) if root else 0)
-    in_norm, in_logits = allreduce_hops(sums.y, s.height, 1), reduce_hops(sums.y, s.height, s.vocab)
-    return Cost(cycles, s.width * (in_norm + in_logits) + 2 * (s.width - 1) + root)
+    best = vector_cycles(spec, Op.ARGMAX, s.vocab) + (s.width - 1) * stage + (pass_cycles(spec, root) if root else 0)
+    return {
+        "final_norm": _norm(spec, s, sums),
+        "logits": Cost(logits, s.width * reduce_hops(sums.y, s.height, s.vocab)),
+        "argmax": Cost(best, 2 * (s.width - 1) + root),
+    }
+
+
+def _norm(spec: MachineSpec, s: Shape, sums: Sums) -> Cost:
+    return Cost(rmsnorm_cycles(spec, sums.y, s.height, 1, s.x), _along_y(s, sums, 1))
+
+
+def _gemv_along_y(spec: MachineSpec, s: Shape, sums: Sums, num: int) -> Cost:
+    return Cost(gemv_cycles(spec, sums.y, s.height, s.x, num), _along_y(s, sums, num))
+
+
+def _gemv_along_x(spec: MachineSpec, s: Shape, sums: Sums, num: int) -> Cost:
+    return Cost(gemv_cycles(spec, sums.x, s.width, num, s.x), s.height * allreduce_hops(sums.x, s.width, s.x))
+
+
+def _along_y(s: Shape, sums: Sums, *sizes: int) -> int:
+    """Hops of all-reduces of so many wavelets along every column."""
+    return s.width * sum(allreduce_hops(sums.y, s.height, num) for num in sizes)

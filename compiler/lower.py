@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from wse.builder import Pes, ProgramBuilder
-from wse.compiler.cost import Part, Shape, ceil_div
+from wse.compiler.cost import TAKE_IN, Part, Shape, ceil_div
 from wse.compiler.model import Model, ModelConfig
 from wse.compiler.partition import CODE_BYTES, Block
 from wse.compiler.passing import BLOCK_COLORS, pass_on, take_in
@@ -30,8 +30,6 @@ from wse.program import Program, Rect
 from wse.spec import MachineSpec
 
 TOKENS_IN, RESULTS_OUT = "embedding", "result"
-TAKE_IN = "take_in"
-"""The op in which a block waits for its turn; the others are named as in the graph, without the layer."""
 
 WEIGHT_ARRAYS = {
     "attn_norm": "attn_norm", "qkv": "wqkv", "attn_out": "wo", "ffn_norm": "ffn_norm", "gate_up": "w_gate_up", "down": "w_down",

@@ -53,7 +53,17 @@ def made_up_run(
     memory = {"sram_bytes": 49_152, "reserved_bytes": 4176, "classes": classes, "layouts": [buffers]}
     summary = {
         "schema": SCHEMA, "model": "made up", "arch": "wse2", "mesh": [width, height], "cycles_total": cycles, "cycles_per_token": 1234.5,
-        "not_modelled": ["the weather"],
+        "predicted_cycles_per_token": 1200.0, "hops_per_token": 990.0, "predicted_hops_per_token": 990.0, "not_modelled": ["the weather"],
+        "blocks": [{"cycles_per_token": 310.0 + i, "predicted_cycles_per_token": 300.0 + i, "hops_per_token": 240.0 + i,
+                    "predicted_hops_per_token": 240.0 + i} for i in range(blocks)],
+        "ops": [
+            {"op": "qkv", "elapsed_cycles_per_token": 100.0, "predicted_cycles_per_token": 98.0, "elapsed_frac": 0.75,
+             "elapsed_pe_cycles": 3000, "busy_pe_cycles": 1500, "collective_pe_cycles": 300},
+            {"op": "pass_on", "elapsed_cycles_per_token": 30.0, "predicted_cycles_per_token": None, "elapsed_frac": 0.25,
+             "elapsed_pe_cycles": 1000, "busy_pe_cycles": 100, "collective_pe_cycles": 0},
+            {"op": "take_in", "elapsed_cycles_per_token": 900.0, "predicted_cycles_per_token": None, "elapsed_frac": None,
+             "elapsed_pe_cycles": 9000, "busy_pe_cycles": 0, "collective_pe_cycles": 0},
+        ],
     }  # fmt: skip
     config = f"schema = {SCHEMA}\n[run]\nmodel = \"made up\"\n"
     return Run(summary, config, json.dumps({"schema": 1}), memory, layer_table(rects, pes, links), pes, links, wires,

@@ -180,8 +180,20 @@ def test_pointing_at_a_block_marks_it_and_clicking_goes_there(driver, pages):
     assert pixels(driver) not in (before, marked)
     heading = driver.find_elements("css selector", "#blocks th")[8]
     heading.click()
-    hops = [int(cell.text.replace(",", "")) for cell in driver.find_elements("css selector", "#blocks tbody td:last-child")]
-    assert hops == sorted(hops, reverse=True)
+    cycles = [int(row.find_elements("tag name", "td")[8].text) for row in driver.find_elements("css selector", "#blocks tbody tr")]
+    assert cycles == sorted(cycles, reverse=True)
+
+
+def test_predicted_figures_stand_beside_measured_ones(driver, pages):
+    visit(driver, pages["small"])
+    cells = [cell.text for cell in driver.find_elements("css selector", "#blocks tbody tr:first-child td")]
+    assert cells[-6:] == ["310", "300", "+3.3 %", "240", "240", "equal"]
+    ops = [[cell.text for cell in row.find_elements("tag name", "td")] for row in driver.find_elements("css selector", "#ops tbody tr")]
+    assert ops == [["qkv", "100", "98", "+2.0 %", "75.0 %", "50.0 %", "10.0 %"], ["pass_on", "30", "–", "–", "25.0 %", "10.0 %", "0.0 %"]]
+    for said in ("1,200 predicted, 1,235 measured (+2.9 %)", "990 predicted, 990 measured (equal)"):
+        assert said in text(driver, "#ops")
+    driver.find_elements("css selector", "#ops th")[2].click()  # what was not predicted stands last, however it is sorted
+    assert complaints(driver) == []
 
 
 def test_the_panel_covers_nothing_when_the_page_is_scrolled(driver, pages):
@@ -189,7 +201,7 @@ def test_the_panel_covers_nothing_when_the_page_is_scrolled(driver, pages):
     driver.execute_script("scrollTo(0, document.getElementById('blocks').getBoundingClientRect().top)")
     script = "return [...document.querySelectorAll('.card')].map((card) => card.getBoundingClientRect().toJSON())"
     cards = [[box[edge] for edge in ("left", "top", "right", "bottom")] for box in driver.execute_script(script)]
-    assert len(cards) == 5
+    assert len(cards) == 6
     for i, a in enumerate(cards):
         for b in cards[:i]:
             assert a[0] >= b[2] or b[0] >= a[2] or a[1] >= b[3] or b[1] >= a[3], (a, b)

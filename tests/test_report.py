@@ -11,8 +11,10 @@ from rich.console import Console
 
 from wse.bound import arithmetic_cycles, mean_bounds, token_bounds
 from wse.builder import ProgramBuilder
-from wse.compiler.compile import compile_model
-from wse.compiler.lower import TAKE_IN, lower
+from wse.compiler.compile import PlaceOptions, compile_model
+from wse.compiler.cost import TAKE_IN
+from wse.compiler.lower import lower
+from wse.compiler.placers import Search
 from wse.crosscheck import TokenCheck
 from wse.errors import DoesNotFitError
 from wse.isa import Col, Command, Op, Port
@@ -30,7 +32,7 @@ CHECK = TokenCheck("equal", "all equal")
 
 def compiled_for(spec, **how):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("wse.compiler.compile.load_model", lambda name: random_model())
+        patch.setattr("wse.compiler.compile.load_model", lambda name, **how: random_model())
         return compile_model("random", spec, **{"dtype": "f32", "context": 16, **how})
 
 
@@ -210,6 +212,40 @@ def test_a_measurement_below_the_bound_is_our_bug_and_not_a_success(session):
         fake = [dataclasses.replace(token, cycle=cycle) for token, cycle in zip(tokens, impossible, strict=True)]
         with pytest.raises(AssertionError, match="below the bounds"):
             summarize(session, [5], fake, "", CHECK)
+
+
+# --- predictions ------------------------------------------------------------------------------------------------------
+
+
+def test_hops_are_as_predicted_to_the_last_one_and_cycles_within_three_per_cent(summary):
+    assert summary["predicted_hops_per_token"] == pytest.approx(summary["hops_per_token"], rel=1e-12)
+    assert summary["cycles_per_token"] == pytest.approx(summary["predicted_cycles_per_token"], rel=0.03)
+    for block in summary["blocks"]:
+        assert block["predicted_hops_per_token"] == pytest.approx(block["hops_per_token"], rel=1e-12), block["name"]
+        assert block["cycles_per_token"] == pytest.approx(block["predicted_cycles_per_token"], rel=0.06), block["name"]
+    ops = {op["op"]: op for op in summary["ops"]}
+    for name in ("gate_up", "down", "qkv", "attn_out", "swiglu", "logits"):
+        assert ops[name]["elapsed_cycles_per_token"] == pytest.approx(ops[name]["predicted_cycles_per_token"], rel=0.1), name
+    assert ops["pass_on"]["predicted_cycles_per_token"] is None  # it is the nets'
+
+
+@pytest.mark.parametrize("placer", ["greedy", "anneal"])
+def test_hops_inside_every_rectangle_are_as_predicted_wherever_nets_pass(placer):
+    compiled = compiled_for(SPEC.replace(sram_bytes=4176 + 8192), mesh=(60, 60), options=PlaceOptions(placer, search=Search(moves=20_000)))
+    session = Session(compiled)
+    tokens = list(session.generate([1, 2, 3], 3))
+    summary = summarize(session, [1, 2, 3], tokens, "", CHECK)
+    assert summary["predicted_hops_per_token"] == pytest.approx(summary["hops_per_token"], rel=1e-12)
+    for block in summary["blocks"]:
+        assert block["predicted_hops_per_token"] == pytest.approx(block["hops_per_token"], rel=1e-12), block["name"]
+
+
+def test_logits_that_leave_are_not_predicted(session):
+    session = Session(compiled_for(session.compiled.spec, head="logits"), lambda logits: int(logits.argmax()))
+    summary = summarize(session, [1], list(session.generate([1], 2)), "", CHECK)
+    assert summary["predicted_cycles_per_token"] is None and summary["predicted_hops_per_token"] is None
+    assert {block["predicted_cycles_per_token"] for block in summary["blocks"]} == {None}
+    assert "predicted" not in printed(summary).partition("cycles per token")[0]
 
 
 # --- text -------------------------------------------------------------------------------------------------------------

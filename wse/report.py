@@ -13,7 +13,8 @@ WIDTH = 100
 NUM_BLOCKS, NUM_OPS = 6, 12
 """Listed at most; the others are summed up."""
 
-_PARTS = {"arithmetic": "cyan", "distance": "magenta", "transfer": "yellow"}
+_PARTS = {"arithm.": "arithmetic", "distance": "distance", "transfer": "transfer"}
+_COLORS = {"arithmetic": "cyan", "distance": "magenta", "transfer": "yellow"}
 
 
 def print_report(summary: dict[str, Any], console: Console) -> None:
@@ -61,41 +62,63 @@ def _bound(s: dict[str, Any]) -> Text:
     if s["tpot_cycles"] is None:
         return text.append("   TPOT: one token alone has none; ask for more with -n")
     text.append(f"   TPOT {s['tpot_cycles']:,.1f} cycles   lower bound {s['lower_bound_cycles']:,.0f}, measured ")
-    return text.append(f"{s['lower_bound_ratio']:.2f} x", style="bold")
+    text.append(f"{s['lower_bound_ratio']:.2f} x", style="bold")
+    if s["predicted_cycles_per_token"] is None:
+        return text
+    text.append(f"\npredicted {s['predicted_cycles_per_token']:,.0f} cycles per token, measured ")
+    text.append(_off(s["tpot_cycles"], s["predicted_cycles_per_token"]), style="bold")
+    text.append(f"; {s['predicted_hops_per_token']:,.0f} hops per token, measured ")
+    return text.append(_off(s["hops_per_token"], s["predicted_hops_per_token"]), style="bold")
 
 
 def _blocks(s: dict[str, Any]) -> Table:
-    """Blocks by the cycles of their busiest PE, with what their bounds are made of; those that are alike in one row."""
-    table = _table("cycles per token", ("busiest PE", "lower bound", *_PARTS, "hops"))
-    keys = ("busiest_pe_cycles_per_token", "lower_bound_cycles", *(f"lower_bound_{part}_cycles" for part in _PARTS))
+    """Blocks by their cycles, measured and predicted, with what their bounds are made of; those that are alike in one row."""
+    table = _table("cycles per token", ("measured", "predicted", "off", "bound", *_PARTS, "hops"), padding=2)
+    keys = ("lower_bound_cycles", *(f"lower_bound_{part}_cycles" for part in _PARTS.values()))
     alike: dict[tuple[float, ...], list[dict[str, Any]]] = {}
-    for block in sorted(s["blocks"], key=lambda block: -block[keys[0]]):
-        alike.setdefault(tuple(block[key] for key in keys), []).append(block)
-    for numbers, blocks in list(alike.items())[:NUM_BLOCKS]:
+    for block in sorted(s["blocks"], key=lambda block: -block["cycles_per_token"]):
+        shape = (block["num_pes"], block["predicted_cycles_per_token"], *(block[key] for key in keys))
+        alike.setdefault(shape, []).append(block)
+    for blocks in list(alike.values())[:NUM_BLOCKS]:
         name = blocks[0]["name"] + (f" +{len(blocks) - 1}" if len(blocks) > 1 else "")
-        styles = ("", "", *(color if part == blocks[0]["bound_by"] else "dim" for part, color in _PARTS.items()))
-        cells = (Text(_short(number), style=style) for number, style in zip(numbers, styles, strict=True))
-        table.add_row(name, *cells, _short(sum(block["hops_per_token"] for block in blocks) / len(blocks)))
+        styles = ("", *(_COLORS[part] if part == blocks[0]["bound_by"] else "dim" for part in _PARTS.values()))
+        bounds = (Text(_short(blocks[0][key]), style=style) for key, style in zip(keys, styles, strict=True))
+        cycles, hops = (sum(block[key] for block in blocks) / len(blocks) for key in ("cycles_per_token", "hops_per_token"))
+        table.add_row(name, _short(cycles), *_predicted(cycles, blocks[0]), *bounds, _short(hops))
     rest = [block for blocks in list(alike.values())[NUM_BLOCKS:] for block in blocks]
     if rest:
-        table.add_row(f"{len(rest)} more", *("" for _ in keys), _short(sum(block["hops_per_token"] for block in rest)), style="dim")
+        table.add_row(f"{len(rest)} more", *("" for _ in range(7)), _short(sum(block["hops_per_token"] for block in rest)), style="dim")
     return table
 
 
 def _ops(s: dict[str, Any]) -> Table:
     """Ops by the time their PEs spent in them."""
     ranked = sorted((op for op in s["ops"] if op["elapsed_frac"] is not None), key=lambda op: -op["elapsed_pe_cycles"])
-    table = _table("cycles per token", ("mean PE", "share", "busy", "in collectives"))
+    table = _table("cycles per token", ("mean PE", "predicted", "off", "share", "busy", "in collectives"))
     for op in ranked[:NUM_OPS]:
         elapsed = max(1, op["elapsed_pe_cycles"])
+        cycles = op["elapsed_cycles_per_token"]
         table.add_row(
-            op["op"], _short(op["elapsed_cycles_per_token"]), f"{op['elapsed_frac']:.1%}", f"{op['busy_pe_cycles'] / elapsed:.0%}",
+            op["op"], _short(cycles), *_predicted(cycles, op), f"{op['elapsed_frac']:.1%}", f"{op['busy_pe_cycles'] / elapsed:.0%}",
             f"{op['collective_pe_cycles'] / elapsed:.0%}",
         )  # fmt: skip
     rest = ranked[NUM_OPS:]
     if rest:
-        table.add_row(f"{len(rest)} more", "", f"{sum(op['elapsed_frac'] for op in rest):.1%}", "", "", style="dim")
+        table.add_row(f"{len(rest)} more", "", "", "", f"{sum(op['elapsed_frac'] for op in rest):.1%}", "", "", style="dim")
     return table
+
+
+def _predicted(measured: float, record: dict[str, Any]) -> tuple[str, str]:
+    """The cycles that were predicted, and how far off the measured ones are; empty where nothing was."""
+    predicted = record["predicted_cycles_per_token"]
+    return ("", "") if predicted is None else (_short(predicted), _off(measured, predicted))
+
+
+def _off(measured: float, predicted: float) -> str:
+    """Measured against predicted."""
+    if measured == predicted:
+        return "equal"
+    return f"{measured / predicted - 1:+.1%}".replace("-0.0%", "+0.0%") if predicted else "more"
 
 
 def _details(s: dict[str, Any]) -> Table:
@@ -144,8 +167,8 @@ def _short(number: float) -> str:
     return f"{number / 1e3:,.0f}k" if number < 999_500 else f"{number / 1e6:,.2f}M"
 
 
-def _table(first: str, columns: tuple[str, ...]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
+def _table(first: str, columns: tuple[str, ...], padding: int = 3) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, padding, 0, 0), header_style="bold")
     table.add_column(first, no_wrap=True)
     for column in columns:
         table.add_column(column, justify="right", no_wrap=True)

@@ -19,7 +19,8 @@ from wse.compiler.lower import CACHE_ARRAYS, TABLE_ARRAYS, WEIGHT_ARRAYS
 from wse.crosscheck import TokenCheck
 from wse.isa import TYPE_BYTES, OpClass, Port, Stall, Switch
 from wse.machine import Counters
-from wse.opcost import cost_by_op
+from wse.opcost import BETWEEN, block_op_cycles, cost_by_op
+from wse.prediction import Prediction, predict
 from wse.program import Program, Rect
 from wse.provenance import SCHEMA
 from wse.runner import Session, Token
@@ -48,6 +49,9 @@ def summarize(session: Session, prompt: list[int], tokens: list[Token], text: st
     if first < prompt_lower or (tpot is not None and tpot < lower):
         raise AssertionError(f"measured {first} and {tpot} cycles, below the bounds {prompt_lower:.0f} and {lower:.0f}")
     hops = channel_hops(program, counters)
+    # the cost model knows no logits that leave
+    predicted = predict(compiled, range(num_positions)) if compiled.head == "greedy" else None
+    predicted_tpot = predict(compiled, decoded).total.cycles if predicted and num_decoded else None
     phases = {"prefill": (prefill, len(prompt)), "decode": (counters - prefill, num_decoded)}
     links = link_wavelets(program, counters)
     return {
@@ -75,6 +79,8 @@ def summarize(session: Session, prompt: list[int], tokens: list[Token], text: st
         "lower_bound_cycles": lower,
         "lower_bound_ratio": None if tpot is None else tpot / lower,
         "ttft_lower_bound_cycles": prompt_lower,
+        "predicted_cycles_per_token": predicted_tpot,
+        "predicted_hops_per_token": predicted and predicted.total.hops,
         "hops_total": int(hops.sum()),
         "wavelets": int(counters.sent.sum()),
         "hops_per_token": float(hops.sum() / num_positions),
@@ -86,8 +92,8 @@ def summarize(session: Session, prompt: list[int], tokens: list[Token], text: st
         "phases": {name: _phase(compiled, counted, num) for name, (counted, num) in phases.items() if num},
         "pe_active_frac": float(counters.busy.sum() / (counters.cycles * len(program.core_pe))),
         **_pe_cycles(program, counters),
-        "blocks": _blocks(compiled, counters, num_positions, bounds),
-        "ops": cost_by_op(program, counters.row_busy, counters.row_elapsed, num_positions),
+        "blocks": _blocks(compiled, counters, num_positions, bounds, predicted),
+        "ops": _ops(compiled, counters, num_positions, predicted),
         "busiest_pes": _busiest_pes(compiled, counters),
         "busiest_links": _busiest_links(compiled, counters, links),
         "link_util_max": float(links.max() / counters.cycles),
@@ -153,24 +159,40 @@ def _pe_cycles(program: Program, counters: Counters) -> dict[str, int]:
     return {"pe_cycles": total, **parts, "idle_cycles": total - sum(parts.values())}
 
 
-def _blocks(compiled: Compiled, counters: Counters, num_tokens: int, bounds: tuple[Bound, ...]) -> list[dict[str, Any]]:
-    """Per block: its rectangle, its PEs' cycles per token, hops inside it, and what its lower bound is made of."""
-    program = compiled.program
+def _blocks(
+    compiled: Compiled, counters: Counters, num_tokens: int, bounds: tuple[Bound, ...], predicted: Prediction | None
+) -> list[dict[str, Any]]:
+    """Per block: its rectangle, its PEs' cycles per token, hops inside it, what of that was predicted, and what its lower bound is made of.
+
+    `cycles_per_token` is the time in the block's ops, the mean over its PEs: from having the input to when the output can leave.
+    """
+    program, rects = compiled.program, compiled.placement.rects
     hops, busy = channel_hops(program, counters), counters.busy.sum(axis=1)
+    elapsed = block_op_cycles(program, counters.row_elapsed, rects, num_tokens)
     result = []
-    for block, rect, bound in zip(compiled.blocks, compiled.placement.rects, bounds, strict=False):
+    for i, (block, rect, bound) in enumerate(zip(compiled.blocks, rects, bounds, strict=False)):
         cores, channels = (_inside(pe, program.width, rect) for pe in (program.core_pe, program.channel_pe))
         result.append({
             "name": block.name, "rect": str(rect), "num_pes": rect.num_pes,
+            "cycles_per_token": sum(cycles for op, cycles in elapsed[i].items() if op not in BETWEEN),
+            "predicted_cycles_per_token": predicted and predicted.block_cycles(i),
             "busy_cycles_per_token": float(busy[cores].mean() / num_tokens),
             "busiest_pe_cycles_per_token": float(busy[cores].max() / num_tokens),
             "hops_per_token": float(hops[channels].sum() / num_tokens),
+            "predicted_hops_per_token": predicted and predicted.hops_inside[i],
             **{f"stall_{name}_cycles": int(counters.stall[cores, stall].sum()) for stall, name in STALL_NAMES.items()},
             "lower_bound_cycles": bound.cycles, "lower_bound_arithmetic_cycles": bound.arithmetic,
             "lower_bound_distance_cycles": bound.distance, "lower_bound_transfer_cycles": bound.transfer,
             "lower_bound_last_op_cycles": bound.last, "bound_by": bound.bound_by,
         })  # fmt: skip
     return result
+
+
+def _ops(compiled: Compiled, counters: Counters, num_tokens: int, predicted: Prediction | None) -> list[dict[str, Any]]:
+    """Cost by op, with the cycles that were predicted; None for an op the cost model counts elsewhere."""
+    expected = predicted.op_cycles([block.num_pes for block in compiled.blocks]) if predicted else {}
+    records = cost_by_op(compiled.program, counters.row_busy, counters.row_elapsed, num_tokens)
+    return [{**record, "predicted_cycles_per_token": expected.get(record["op"])} for record in records]
 
 
 def _inside(pe: np.ndarray, width: int, rect: Rect) -> np.ndarray:

@@ -40,6 +40,12 @@ HEADLINE = (
     "model", "parameters", "arch", "mesh", "dtype", "context", "prompt_tokens", "generated_tokens", "text", "cycles_total", "ttft_cycles",
     "cycles_per_token", "clock_hz", "tokens_per_s_at_clock", "lower_bound_cycles", "lower_bound_ratio", "hops_per_token",
     "wavelets_per_token", "flops_per_token", "pe_active_frac", "sram_peak_bytes", "sram_peak_pe", "busiest_links",
+    "predicted_cycles_per_token", "predicted_hops_per_token",
+)  # fmt: skip
+PREDICTED = ("cycles_per_token", "predicted_cycles_per_token", "hops_per_token", "predicted_hops_per_token")
+OPS = (
+    "op", "elapsed_cycles_per_token", "predicted_cycles_per_token", "elapsed_frac", "elapsed_pe_cycles", "busy_pe_cycles",
+    "collective_pe_cycles",
 )  # fmt: skip
 
 
@@ -167,6 +173,8 @@ def _head(run: Run, name: str) -> dict[str, Any]:
                    "classes": [[c["layout"], c["data_bytes"], c["code_bytes"]] for c in memory["classes"]],
                    "layouts": [[list(buffer.values()) for buffer in buffers] for buffers in memory["layouts"]]},
         "summary": {key: run.summary[key] for key in HEADLINE if key in run.summary},
+        "predicted": [{key: block.get(key) for key in PREDICTED} for block in run.summary.get("blocks", [])],
+        "ops": [{key: op.get(key) for key in OPS} for op in run.summary.get("ops", [])],
         "not_modelled": run.summary.get("not_modelled", []),
         "versions": {
             name: version

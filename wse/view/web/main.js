@@ -8,7 +8,7 @@ import { drawLegend } from "./legend.js";
 import { MeshView } from "./mesh.js";
 import { coarsen, largest, overview, valuesOfFrame, valuesPerPe } from "./metrics.js";
 import { fillPanel } from "./panel.js";
-import { blockTables, headline, linkTables, notes } from "./tables.js";
+import { blockTables, headline, linkTables, notes, opTables } from "./tables.js";
 import { drawTimeline } from "./timeline.js";
 
 const FRAMES_PER_SECOND = 8;
@@ -240,6 +240,7 @@ function start() {
   get("compare-label").hidden = !comparable;
   get("scrubber").max = String(Math.max(0, longest.numFrames - 1));
   blockTables(get("blocks"), runs, pointBlock, pickBlock);
+  opTables(get("ops"), runs);
   linkTables(get("links"), runs, go);
   notes(get("notes"), runs);
   const change = (id, set) => get(id).addEventListener("change", (event) => { set(event.target); refresh(); });

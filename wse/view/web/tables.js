@@ -1,7 +1,8 @@
-// The tables below the mesh: headline figures, blocks, busiest links, and what the figures are.
+// The tables below the mesh: headline figures, blocks, ops, busiest links, and what the figures are.
 
 import { LINKS } from "./data.js";
 import { element, integer, place, rectangle, short, table } from "./format.js";
+import { deviation, off, sortable } from "./sortable.js";
 
 const HEADLINE = [
   ["cycles_per_token", "cycles per token", integer, -1],
@@ -36,55 +37,69 @@ export function blockTables(node, runs, point, pick) {
 }
 
 function blockTable(run, point, pick) {
-  const rows = run.blocks.map((block) => {
-    const layer = (name) => run.layers[name][block.index];
-    const cycles = block.width * block.height * run.cycles;
-    const part = (...names) => (100 * names.reduce((sum, name) => sum + layer(name), 0)) / cycles;
-    return [
-      block.name, rectangle(block.x, block.y, block.width, block.height), block.width * block.height,
-      part(...run.kinds.filter((kind) => kind.busy).map((kind) => kind.id)), part("stall_data"), part("stall_room"), part("stall_overhead"),
-      layer("busiest_pe_cycles"), layer("hops"),
-    ];
-  });
-  const headings = ["block", "rectangle", "PEs", "active %", "waits for data %", "for room %", "overhead %", "busiest PE, cycles", "hops"];
-  const most = Math.max(...rows.map((row) => row[7]));
-  const write = (cells) => cells.map((cell, i) => {
-    if (i < 2) return cell;
-    if (i >= 3 && i <= 6) return cell.toFixed(1);
-    if (i !== 7) return integer(cell);
-    const bar = element("span", { class: "bar-cell" }, integer(cell));
-    bar.style.setProperty("--part", `${(100 * cell) / most}%`);
-    return bar;
-  });
-  let order = rows.map((_, i) => i);
-  let [by, down] = [-1, false];
-  const holder = element("div", { class: "scroll" });
-  const fill = () => {
-    const made = table(headings, order.map((i) => write(rows[i])), { class: "blocks" });
-    made.querySelectorAll("tbody tr").forEach((row, at) => {
-      row.dataset.block = order[at];
-      row.tabIndex = 0;
-      row.addEventListener("pointerenter", () => point(run, order[at]));
-      row.addEventListener("pointerleave", () => point(run, -1));
-      row.addEventListener("click", () => pick(run, order[at]));
-      row.addEventListener("keydown", (event) => event.key === "Enter" && pick(run, order[at]));
-    });
-    made.querySelectorAll("th").forEach((head, column) => {
-      head.setAttribute("aria-sort", column === by ? (down ? "descending" : "ascending") : "none");
-      head.addEventListener("click", () => {
-        [by, down] = [column, column === by ? !down : column > 1];
-        const sign = down ? -1 : 1;
-        order = rows.map((_, i) => i).sort((a, b) => {
-          const [left, right] = [rows[a][column], rows[b][column]];
-          return sign * (typeof left === "string" ? left.localeCompare(right, "en", { numeric: true }) : left - right);
-        });
-        fill();
-      });
-    });
-    holder.replaceChildren(made);
+  const predicted = run.predicted.length === run.blocks.length && run.predicted.some((block) => block.predicted_cycles_per_token !== null);
+  const percent = (value) => value.toFixed(1);
+  const most = Math.max(...run.layers.busiest_pe_cycles);
+  const bar = (value) => {
+    const node = element("span", { class: "bar-cell" }, integer(value));
+    node.style.setProperty("--part", `${(100 * value) / most}%`);
+    return node;
   };
-  fill();
-  return holder;
+  const share = (...names) => (block) => (100 * names.reduce((sum, name) => sum + run.layers[name][block.index], 0)) / (block.width * block.height * run.cycles);
+  const ofToken = (name) => (block) => run.predicted[block.index][name] ?? NaN;
+  const columns = [
+    ["block", (block) => block.name, String],
+    ["rectangle", (block) => rectangle(block.x, block.y, block.width, block.height), String],
+    ["PEs", (block) => block.width * block.height, integer],
+    ["active %", share(...run.kinds.filter((kind) => kind.busy).map((kind) => kind.id)), percent],
+    ["waits for data %", share("stall_data"), percent], ["for room %", share("stall_room"), percent], ["overhead %", share("stall_overhead"), percent],
+    ["busiest PE, cycles", (block) => run.layers.busiest_pe_cycles[block.index], bar],
+    ...(predicted ? [
+      ["cycles/token", ofToken("cycles_per_token"), integer], ["predicted", ofToken("predicted_cycles_per_token"), integer],
+      ["off", deviation(ofToken("cycles_per_token"), ofToken("predicted_cycles_per_token")), off],
+      ["hops/token", ofToken("hops_per_token"), integer], ["predicted", ofToken("predicted_hops_per_token"), integer],
+      ["off", deviation(ofToken("hops_per_token"), ofToken("predicted_hops_per_token")), off],
+    ] : [["hops", (block) => run.layers.hops[block.index], integer]]),
+  ];
+  const shown = sortable(columns, run.blocks, "blocks");
+  shown.onrow = (row, block) => {
+    row.dataset.block = block.index;
+    row.tabIndex = 0;
+    row.addEventListener("pointerenter", () => point(run, block.index));
+    row.addEventListener("pointerleave", () => point(run, -1));
+    row.addEventListener("click", () => pick(run, block.index));
+    row.addEventListener("keydown", (event) => event.key === "Enter" && pick(run, block.index));
+  };
+  shown.fill();
+  return shown.node;
+}
+
+/** Cycles per token of each op, measured and predicted. */
+export function opTables(node, runs) {
+  node.replaceChildren(...runs.flatMap((run) => {
+    const title = runs.length > 1 ? [element("h3", {}, run.name)] : [];
+    const ops = run.ops.filter((op) => op.elapsed_frac !== null);
+    if (!ops.length) return [...title, element("p", { class: "about" }, "This run has no ops.")];
+    const percent = (value) => `${(100 * value).toFixed(1)} %`;
+    const part = (name) => (op) => (op.elapsed_pe_cycles ? op[name] / op.elapsed_pe_cycles : 0);
+    const measured = (op) => op.elapsed_cycles_per_token;
+    const predicted = (op) => op.predicted_cycles_per_token ?? NaN;
+    const shown = sortable([
+      ["op", (op) => op.op, String], ["cycles/token, mean PE", measured, short], ["predicted", predicted, short], ["off", deviation(measured, predicted), off],
+      ["share", (op) => op.elapsed_frac, percent], ["busy", part("busy_pe_cycles"), percent], ["in collectives", part("collective_pe_cycles"), percent],
+    ], ops, "ops");
+    shown.fill();
+    return [...title, element("p", { class: "about" }, prediction(run.summary)), shown.node];
+  }));
+}
+
+/** What the cost model said of a whole token, and what came of it. */
+function prediction({ cycles_per_token: cycles, predicted_cycles_per_token: expected, hops_per_token: hops, predicted_hops_per_token: expectedHops }) {
+  const held = (measured, predicted) => `${integer(predicted)} predicted, ${integer(measured)} measured (${off(measured / predicted - 1)})`;
+  const parts = [];
+  if (Number.isFinite(expected) && Number.isFinite(cycles)) parts.push(`Cycles per token: ${held(cycles, expected)}.`);
+  if (Number.isFinite(expectedHops) && Number.isFinite(hops)) parts.push(`Hops per token: ${held(hops, expectedHops)}.`);
+  return parts.join(" ") || "Nothing was predicted for this run.";
 }
 
 /** The links that carried most, each a button that goes there. */
