@@ -7,7 +7,7 @@ interleaved rotary order already, so they are taken as they are.
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +38,8 @@ ROPE_FACTORS = "rope_freqs.weight"  # how llama3 scaling is stored: a divisor fo
 BROKEN = (ValueError, KeyError, IndexError, OverflowError, struct.error)  # what the package raises on a bad file
 
 
-def load_gguf(path: Path, *, tokenizer: Path | None = None) -> Model:
-    """The model in a GGUF file, with its embedded tokenizer unless a `tokenizer.json` is given.
+def load_gguf(path: Path, *, tokenizer: Path | None = None, on_part: Callable[[float], None] = lambda part: None) -> Model:
+    """The model in a GGUF file, with its embedded tokenizer unless a `tokenizer.json` is given; `on_part` is told the part done, 0 to 1.
 
     Raises ConfigError when the `gguf` package is missing, ModelFileError for a truncated or inconsistent file,
     UnsupportedError for another architecture, quantisation or tokenizer.
@@ -57,7 +57,7 @@ def load_gguf(path: Path, *, tokenizer: Path | None = None) -> Model:
         raise ModelFileError(f"{path} is truncated or not a GGUF file: {error}") from error
     stored = {tensor.name: tensor for tensor in reader.tensors}
     config = _read_config(metadata, tied="output.weight" not in stored)
-    weights = _read_weights(path, config, stored)
+    weights = _read_weights(path, config, stored, on_part)
     freqs = rope_frequencies(config.head_size, config.rope_theta, config.rope_scaling)
     if ROPE_FACTORS in stored:
         with np.errstate(divide="ignore"):  # a zero is refused by Model.verify
@@ -112,10 +112,11 @@ def _rope_scaling(metadata: Metadata) -> RopeScaling | None:
     return RopeScaling("linear", metadata.get("llama.rope.scaling.factor", float))
 
 
-def _read_weights(path: Path, config: ModelConfig, stored: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def _read_weights(path: Path, config: ModelConfig, stored: Mapping[str, Any], on_part: Callable[[float], None]) -> dict[str, np.ndarray]:
     weights: dict[str, np.ndarray] = {}
-    names = {}
-    for name, shape in config.weight_shapes().items():
+    names, shapes = {}, config.weight_shapes()
+    for i, (name, shape) in enumerate(shapes.items()):
+        on_part(i / len(shapes))
         if name == "output" and config.tied_embeddings:
             continue
         theirs = _gguf_name(name)

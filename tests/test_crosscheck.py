@@ -21,7 +21,7 @@ SMALL = SPEC.replace(sram_bytes=4096 + 4176 + 2500)
 
 def compiled_for(spec, **how):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("wse.compiler.compile.load_model", lambda name: random_model())
+        patch.setattr("wse.compiler.compile.load_model", lambda name, **how: random_model())
         return compile_model("random", spec, dtype="f32", context=16, **how)
 
 

@@ -50,7 +50,7 @@ def test_logits_streamed_out_are_the_reference_logits():
 def test_odd_sizes_and_grouped_queries_decode_like_the_reference(shape, monkeypatch):
     dim, hidden, heads, kv, head_size = shape
     model = random_model(dim, hidden, 2, heads, kv, head_size)
-    monkeypatch.setattr("wse.compiler.compile.load_model", lambda name: model)
+    monkeypatch.setattr("wse.compiler.compile.load_model", lambda name, **how: model)
     small = SPEC.replace(sram_bytes=4096 + 4176 + 2500)
     for spec in (SPEC, small):
         for split in ("layer", "half"):
@@ -62,7 +62,7 @@ def test_odd_sizes_and_grouped_queries_decode_like_the_reference(shape, monkeypa
 @pytest.mark.parametrize("algorithm", [CHAIN, Algorithm("two_tree", 1), Algorithm("two_tree", 3), Algorithm("tree"), RING], ids=str)
 def test_any_allreduce_decodes_like_the_reference(algorithm, monkeypatch):
     model = random_model(36, 40, 2, 4, 2, 8, seed=2)
-    monkeypatch.setattr("wse.compiler.compile.load_model", lambda name: model)
+    monkeypatch.setattr("wse.compiler.compile.load_model", lambda name, **how: model)
 
     def chosen(spec, length, sizes, num_colors, rooted=False):
         return CHAIN if rooted and algorithm == RING else algorithm

@@ -41,8 +41,8 @@ def cache_dir() -> Path:
 
 
 def is_warm() -> bool:
-    """Whether kernels of exactly these sources have been compiled before."""
-    return not JIT or any(_CACHE.glob("*.nbi")) or any(_CACHE.glob("*/*.nbi"))
+    """Whether the main loop of exactly these sources has been compiled before; small kernels are by other things too."""
+    return not JIT or any(_CACHE.glob("*/run.advance-*.nbi"))
 
 
 def _prune() -> None:

@@ -226,6 +226,10 @@ class Machine:
         bits = state.out_value[sink, :num].astype(np.uint32)
         return bits.view(NUMPY_TYPE[type]) if type != Type.F16 else bits, state.out_cycle[sink, :num].copy()
 
+    def received(self, name: str) -> int:
+        """How many values have been sent to host output `name` since loading; another thread may ask while the machine runs."""
+        return int(self._state.sink[self._port(self._outputs, name, "output"), Sink.COUNT])
+
     def read(self, x: int, y: int, name: str) -> np.ndarray:
         """A copy of the array `name` in the SRAM of PE (x, y)."""
         view = self._symbol(x, y, name)

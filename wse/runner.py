@@ -82,6 +82,11 @@ class Session:
         check_timing(self.compiled.program, lambda machine: self._feed(machine, tokens, Machine.run), seeds=(1,))
 
     @property
+    def num_done(self) -> int:
+        """Tokens, those of the prompt among them, whose results have left the wafer; another thread may ask while it runs."""
+        return self.machine.received(RESULTS_OUT) // self._results_per_token
+
+    @property
     def _results_per_token(self) -> int:
         return self.compiled.model.config.vocab_size if self._choose else 1
 

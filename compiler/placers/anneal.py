@@ -57,7 +57,7 @@ def place(problem: Problem, search: Search) -> Placement:
     if not begin:
         raise does_not_fit(problem)
     task, began = _task(problem), time.perf_counter()
-    best = [begin[0][0]]
+    best, moved = [begin[0][0]], np.zeros(search.starts)
 
     def run(number: int) -> tuple[float, int, Rects]:
         state = _state(problem, begin[number % len(begin)][1])
@@ -71,6 +71,9 @@ def place(problem: Problem, search: Search) -> Placement:
             hot = HOTTEST * (COLDEST / HOTTEST) ** (done / search.moves)
             _moves(*task, state, kept, values, random, min(CHUNK, search.moves - done), hot, trial, touched, bands, trial_bands)
             done += CHUNK
+            moved[number] = done / search.moves
+            spent = (time.perf_counter() - began) / search.time_budget if search.time_budget else 0.0
+            search.on_done(min(1.0, max(float(moved.mean()), spent)))
             if values[1] < best[0] - 1e-9:
                 best[0] = values[1]
                 cost = problem.cost(problem.placement(_rects(problem, kept)))

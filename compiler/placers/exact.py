@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from wse.compiler.nets import EAST, FREE, NORTH, SOUTH, WEST, measure
@@ -36,10 +39,18 @@ def place(problem: Problem, search: Search) -> Placement:
     if starts:
         model.hint(starts[0][1])
     solver = cp_model.CpSolver()
-    solver.parameters.max_time_in_seconds = search.time_budget or DEFAULT_SECONDS
+    limit = DEFAULT_SECONDS if search.time_budget is None else max(0.01, search.time_budget)
+    solver.parameters.max_time_in_seconds = limit
     solver.parameters.random_seed = search.seed
     solver.parameters.num_workers = min(8, os.cpu_count() or 1)
-    status = solver.solve(model.cp)
+
+    class Better(cp_model.CpSolverSolutionCallback):
+        def on_solution_callback(self) -> None:
+            cost = problem.cost(problem.placement(model.rects(self)))
+            search.on_best(time.perf_counter() - began, problem.weigh(cost) / problem.lower_bound - 1, cost)
+
+    with _ticking(lambda seconds: search.on_done(min(1.0, seconds / limit))):
+        status = solver.solve(model.cp, Better())
     found = [starts[0][1]] if starts else []
     if status in (cp_model.OPTIMAL, cp_model.FEASIBLE):
         found.append(model.rects(solver))
@@ -52,6 +63,22 @@ def place(problem: Problem, search: Search) -> Placement:
     placement = problem.placement(best)
     about = {"proved_optimal": value(best) <= bound * (1 + 1e-4), "proved_bound": round(bound, 6), "objective_value": round(value(best), 6)}
     return Placement(placement.width, placement.height, placement.rects, placement.names, placement.inputs, placement.outputs, about)
+
+
+@contextmanager
+def _ticking(tell: Callable[[float], None]) -> Iterator[None]:
+    """Call `tell` with the seconds that have passed, now and then while the body runs."""
+    began, over = time.perf_counter(), threading.Event()
+
+    def tick() -> None:
+        while not over.wait(0.5):
+            tell(time.perf_counter() - began)
+
+    threading.Thread(target=tick, daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
 
 
 class _Model:
@@ -95,7 +122,7 @@ class _Model:
             self.cp.add_hint(self.y[i], rect.y)
 
     def rects(self, solver: Any) -> tuple[Rect, ...]:
-        """The solver's answer."""
+        """The solver's answer, or that of a callback of its."""
         values = ((solver.value(v) for v in (self.x[i], self.y[i], self.w[i], self.h[i])) for i in range(len(self.x)))
         return tuple(Rect(*map(int, four)) for four in values)
 

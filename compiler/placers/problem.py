@@ -30,7 +30,8 @@ Shape = tuple[int, int]  # width, height
 class Search:
     """How to search. `time_budget` (seconds) only cuts a search short: without it, the same seed gives the same placement.
 
-    `on_best` is told of every improvement: (seconds, cost in bounds, cost of one token).
+    `on_best` is told of every improvement: (seconds, cost in bounds, cost of one token); `on_done` of the part of the search that is
+    done, 0 to 1.
     """
 
     seed: int = 0
@@ -38,6 +39,7 @@ class Search:
     starts: int = 4
     moves: int = 1_000_000  # per start
     on_best: Callable[[float, float, Cost], None] = field(default=lambda seconds, value, cost: None)
+    on_done: Callable[[float], None] = field(default=lambda part: None)
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from wse.cli.options import json_option, progress_options
 from wse.errors import ConfigError
+from wse.progress import Progress
 
 if TYPE_CHECKING:
     from wse.compiler.compare import Described
@@ -23,8 +26,11 @@ NUM_CHANGES = 5
 @click.option("-m", "--model", help="the model, where a file does not say which")
 @click.option("--arch", help="machine: a preset or a .toml file, where a file does not say which")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="change a number of the machine")
-@click.option("--json", "as_json", is_flag=True, help="print JSON and nothing else")
-def compare(paths: tuple[Path, ...], model: str | None, arch: str | None, settings: tuple[str, ...], as_json: bool) -> None:
+@json_option
+@progress_options
+def compare(
+    paths: tuple[Path, ...], model: str | None, arch: str | None, settings: tuple[str, ...], as_json: bool, progress: Progress
+) -> None:
     """Put placements side by side: cycles, hops, hot links, SRAM, and which blocks and nets make the difference.
 
     A and B are placement files, or folders of runs (with placement.json and summary.json). The first is what the others are compared with.
@@ -36,7 +42,12 @@ def compare(paths: tuple[Path, ...], model: str | None, arch: str | None, settin
     known: dict[tuple[Any, ...], Partitioner] = {}
     short = [path.stem for path in paths]
     names = short if len(set(short)) == len(short) else [str(path) for path in paths]
-    found = [_read(path, name, model, arch, settings, known) for path, name in zip(paths, names, strict=True)]
+    found = []
+    with progress.stage("comparing", total=len(paths)) as stage:
+        for path, name in zip(paths, names, strict=True):
+            stage.done(len(found), str(path))
+            on_part = lambda part: stage.move(len(found) + 0.9 * part)  # noqa: E731
+            found.append(_read(path, name, model, arch, settings, known, on_part))
     differences = [changes(found[0], other) for other in found[1:]]
     if as_json:
         click.echo(json.dumps({
@@ -79,8 +90,9 @@ def _print_table(found: list[Described]) -> None:
 
 
 def _read(
-    path: Path, name: str, model: str | None, arch: str | None, settings: tuple[str, ...], known: dict[tuple[Any, ...], Partitioner]
-) -> Described:
+    path: Path, name: str, model: str | None, arch: str | None, settings: tuple[str, ...], known: dict[tuple[Any, ...], Partitioner],
+    on_part: Callable[[float], None],
+) -> Described:  # fmt: skip
     """A placement file or a run folder, taken apart and called `name`; `known` keeps models that were loaded."""
     from wse.compiler.compare import describe
     from wse.compiler.load import load_model
@@ -97,5 +109,5 @@ def _read(
     key = (named, arch or about.get("arch", "wse2"), about.get("dtype", "f16"), int(about.get("context", 256)))
     if key not in known:
         spec = load_spec(key[1], **parse_settings(settings))
-        known[key] = Partitioner(load_model(named).config, spec, key[2], key[3])
+        known[key] = Partitioner(load_model(named, on_part=on_part).config, spec, key[2], key[3])
     return describe(name, placement, known[key], {k: measured[k] for k in (*MEASURED, "busiest_links") if k in measured})

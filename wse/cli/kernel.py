@@ -8,12 +8,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wse.cli.options import emit, emit_json, json_option, output_option
+from wse.cli.options import emit, emit_json, json_option, output_option, progress_options
 from wse.errors import ConfigError
+from wse.progress import Progress
 
 if TYPE_CHECKING:
+    from wse.isa import Status
     from wse.machine import Machine
     from wse.program import Rect
+
+STRETCH = 100_000
+"""Cycles between two looks at how far a program is."""
 
 _program = click.argument("program", type=click.Path(path_type=Path))
 _print_pes = click.option("--print-pes", metavar="X,Y", multiple=True, help="show prints of these PEs only: 3,1 or 0:4,3 (repeatable)")
@@ -27,9 +32,11 @@ _max_cycles = click.option("--max-cycles", type=click.IntRange(1), help="stop be
 @click.option("--pes", metavar="X,Y", help="only lines that these PEs run, such as 0:4,3")
 @json_option
 @output_option
+@progress_options
 def profile(
-    program: Path, print_pes: tuple[str, ...], max_cycles: int | None, pes: str | None, as_json: bool, output: Path | None
-) -> None:
+    program: Path, print_pes: tuple[str, ...], max_cycles: int | None, pes: str | None, as_json: bool, output: Path | None,
+    progress: Progress,
+) -> None:  # fmt: skip
     """Run PROGRAM and show what each line of its kernels cost.
 
     PROGRAM is a file that `wse.store.save` wrote, or a Python file with a variable or function `program`: a ProgramBuilder, a linked
@@ -37,12 +44,15 @@ def profile(
     """
     from wse.isa import Status
     from wse.lines import line_cycles, line_facts, line_table
+    from wse.warmup import warm_up
 
     machine = load_program(program, print_pes)
     if as_json:
         machine.on_print = lambda printed: click.echo(printed, err=True)
     rect = parse_pes(pes) if pes else None
-    status = machine.run(max_cycles=max_cycles)
+    warm_up(progress)
+    with progress.stage(f"running {program}", total=max_cycles, watch=lambda: machine.cycles, unit="cycles"):
+        status = _run_in_stretches(machine, max_cycles)
     lines = line_cycles(machine.program, machine.counters(), rect)
     if as_json:
         facts = {"status": status.name.lower(), "cycles_total": machine.cycles, "lines": line_facts(lines)}
@@ -53,11 +63,23 @@ def profile(
         machine.check(status)
 
 
+def _run_in_stretches(machine: Machine, max_cycles: int | None) -> Status:
+    """`Machine.run`, in stretches, so that how far it is can be seen."""
+    from wse.isa import Status
+
+    while True:
+        until = machine.cycles + STRETCH
+        status = machine.run(max_cycles=until if max_cycles is None else min(until, max_cycles))
+        if status != Status.LIMIT or machine.cycles == max_cycles:
+            return status
+
+
 @click.command()
 @_program
 @_print_pes
 @click.option("-x", "--script", type=click.Path(path_type=Path), help="take the commands from a file, and stop at the first that is wrong")
-def debug(program: Path, print_pes: tuple[str, ...], script: Path | None) -> None:
+@click.option("-q", "--quiet", is_flag=True, help="no progress")
+def debug(program: Path, print_pes: tuple[str, ...], script: Path | None, quiet: bool) -> None:
     """Run PROGRAM under a debugger: stop by PE, line, color, symbol or cycle, look, change, step.
 
     PROGRAM as in `wse profile`. Commands come from a prompt (`help` lists them), from standard input, or from -x FILE.
@@ -74,7 +96,7 @@ def debug(program: Path, print_pes: tuple[str, ...], script: Path | None) -> Non
             raise ConfigError(f"cannot read {script}: {error}") from None
     elif not sys.stdin.isatty():
         commands = sys.stdin.read().splitlines()
-    prompt = Prompt(Debugger(machine))
+    prompt = Prompt(Debugger(machine), Progress(quiet, bars=False))
     if commands is None:
         prompt.cmdloop()
     else:

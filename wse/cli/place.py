@@ -34,13 +34,22 @@ def place(
     from wse.compiler.placers import Search
     from wse.compiler.route import report_routes, route
 
-    with progress.stage("placing", total=time_budget) as stage:
+    best, part = "", 0.0
+    with progress.stage("placing", total=1.0) as stage:
 
         def on_best(seconds: float, gap: float, cost: Cost) -> None:
-            stage.done(seconds, f"{cost.hops:,.0f} hops, {cost.cycles:,.0f} cycles, {100 * gap:.2f} % above the bound")
+            nonlocal best
+            best = f"{cost.hops:,.0f} hops, {cost.cycles:,.0f} cycles, {100 * gap:.2f} % above the bound"
+            stage.done(part, best)
+
+        def on_stage(done: float, what: str) -> None:
+            nonlocal part
+            part = done
+            stage.done(done, best or what)
 
         search = Search(seed, time_budget, starts, on_best=on_best)
-        placed = place_model(**compile_arguments(model, **options, search=search, objective=objective, constraints=constraints))
+        arguments = compile_arguments(model, **options, search=search, objective=objective, constraints=constraints)
+        placed = place_model(**arguments, on_stage=on_stage)
     placement = placed.placement
     with progress.stage("routing"):
         nets = route(placement, placed.model.config.dim, placed.spec.num_colors)

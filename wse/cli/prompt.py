@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import cmd
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import click
 import numpy as np
@@ -16,6 +16,7 @@ from wse.errors import ConfigError, WseError
 from wse.inspection import code_class, core_at, describe_threads, fault_text, read_queues, read_routes, registers
 from wse.isa import OpClass, Stall
 from wse.program import Rect
+from wse.progress import Progress
 
 Pe = tuple[int, int]
 
@@ -26,9 +27,9 @@ class Prompt(cmd.Cmd):
     prompt = "(wse) "
     intro = "Commands: b, watch, d, c, s, n, p, set, info, bt, pe, where, q; help NAME says more."
 
-    def __init__(self, debugger: Debugger) -> None:
+    def __init__(self, debugger: Debugger, progress: Progress) -> None:
         super().__init__()
-        self.debugger = debugger
+        self.debugger, self.progress = debugger, progress
         program = debugger.machine.program
         self.pe: Pe = program.xy(program.core_pe[0]) if len(program.core_pe) else (0, 0)
 
@@ -93,15 +94,18 @@ class Prompt(cmd.Cmd):
 
     def do_c(self, text: str) -> None:
         """c [N]: go on to the next breakpoint or the end, at most N cycles."""
-        self._go(self.debugger.go(self.debugger.machine.cycles + _number(text) if text else None))
+        limit = self.debugger.machine.cycles + _number(text) if text else None
+        self._go(lambda: self.debugger.go(limit))
 
     def do_s(self, text: str) -> None:
         """s [N]: go on for N cycles, 1 without."""
-        self._go(self.debugger.step(_number(text) if text else 1))
+        num = _number(text) if text else 1
+        self._go(lambda: self.debugger.step(num))
 
     def do_n(self, text: str) -> None:
         """n [X,Y]: go on until this PE is about to issue its next instruction."""
-        self._go(self.debugger.next(*self._split(text)[1]))
+        pe = self._split(text)[1]
+        self._go(lambda: self.debugger.next(*pe))
 
     # --- looking
 
@@ -199,7 +203,10 @@ class Prompt(cmd.Cmd):
         click.echo(f"  registers: {', '.join(texts) or 'all 0'}")
         self._say(f"  {line}" for line in describe_threads(machine, *pe))
 
-    def _go(self, stop: object) -> None:
+    def _go(self, run: Callable[[], object]) -> None:
+        machine = self.debugger.machine
+        with self.progress.stage("running", watch=lambda: machine.cycles, unit="cycles"):
+            stop = run()
         click.echo(stop)
         if self.debugger.last.pe:
             self.pe = self.debugger.last.pe

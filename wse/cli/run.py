@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -15,6 +15,9 @@ from wse.cli.options import compile_with, emit_json, json_option, machine_option
 from wse.cli.trace import requested, trace_options, write_machine_trace
 from wse.errors import ConfigError, DeadlockError, VerificationError
 from wse.progress import Progress
+
+if TYPE_CHECKING:
+    from wse.runner import Session
 
 
 @click.command()
@@ -79,7 +82,7 @@ def run(
     if hang is None and output is not None:
         hang = output.with_name(output.name + ".hang.json")
     try:
-        with _reporting_hang(hang), _streaming(prompt, None if as_json else sys.stdout, n_gen, len(ids), progress) as show:
+        with _reporting_hang(hang), _streaming(session, prompt, None if as_json else sys.stdout, n_gen, len(ids), progress) as show:
             for token in session.generate(ids, n_gen):
                 tokens.append(token)
                 show(stream.push(token.id))
@@ -90,7 +93,7 @@ def run(
     finally:  # a run that went wrong is what one would look into
         if trace is not None:
             placement = compiled.placement
-            write_machine_trace(session.machine, trace, list(zip(placement.names, placement.rects, strict=True)), progress.note)
+            write_machine_trace(session.machine, trace, list(zip(placement.names, placement.rects, strict=True)), progress)
     if sanitize:
         with progress.stage("running with another timing"):
             session.check_timing([*ids, *(token.id for token in tokens[:-1])])
@@ -133,14 +136,15 @@ def _reporting_hang(path: Path | None) -> Iterator[None]:
 
 
 @contextmanager
-def _streaming(prompt: str, out: TextIO | None, n_gen: int, num_prompt: int, progress: Progress) -> Iterator[Callable[[str], None]]:
+def _streaming(
+    session: Session, prompt: str, out: TextIO | None, n_gen: int, num_prompt: int, progress: Progress
+) -> Iterator[Callable[[str], None]]:
     """Show text as it comes: on a terminal above a bar of what is left, elsewhere as a plain stream (`out` None: only the bar)."""
-    text, count, live = prompt, 0, False
+    text, live, positions = prompt, False, num_prompt + n_gen - 1
 
     def push(piece: str) -> None:
-        nonlocal text, count
-        text, count = text + piece, count + 1
-        stage.done(min(count, n_gen))
+        nonlocal text
+        text += piece
         show(piece)
 
     def show(piece: str) -> None:
@@ -151,7 +155,7 @@ def _streaming(prompt: str, out: TextIO | None, n_gen: int, num_prompt: int, pro
             out.flush()
 
     try:
-        with progress.stage(f"prompt of {num_prompt} tokens, then {n_gen} more", total=n_gen) as stage:
+        with progress.stage(f"prompt of {num_prompt} tokens, then {n_gen} more", total=positions, watch=lambda: session.num_done):
             live = out is not None and out.isatty() and progress.has_bars
             show(prompt)
             yield push

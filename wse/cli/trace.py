@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from wse.cli.options import emit, emit_json, json_option
+from wse.cli.options import emit, emit_json, json_option, progress_options
 from wse.errors import ConfigError
+from wse.progress import Progress
 
 if TYPE_CHECKING:
     from wse.machine import Machine
@@ -46,18 +49,34 @@ def requested(trace: Path | None, events: str | None, pes: str | None, cycles: s
     return parse_selection(events, pes, cycles, most, "--trace-")
 
 
-def write_machine_trace(machine: Machine, path: Path, regions: list[tuple[str, Rect]], say: Callable[[str], None]) -> None:
-    """Write what a machine has traced; `say` takes a line about it, what was dropped goes to stderr in any case."""
-    _write(machine.traced(regions), path, say)
+def write_machine_trace(machine: Machine, path: Path, regions: list[tuple[str, Rect]], progress: Progress) -> None:
+    """Write what a machine has traced; what was dropped goes to stderr in any case."""
+    _write(machine.traced(regions), path, progress)
 
 
-def _write(trace: Trace, path: Path, say: Callable[[str], None]) -> None:
+def _write(trace: Trace, path: Path, progress: Progress) -> None:
     from wse.trace.files import estimate_bytes, write_trace
 
-    say(f"trace: {trace.header.num_records:,} records, about {estimate_bytes(trace, path) / 1e6:.1f} MB to write")
-    write_trace(trace, path)
-    say(f"trace: {path} ({path.stat().st_size / 1e6:.1f} MB)")
+    progress.note(f"trace: {trace.header.num_records:,} records, about {estimate_bytes(trace, path) / 1e6:.1f} MB to write")
+    with _counting(trace, f"writing {path}", progress) as counted:
+        write_trace(counted, path)
+    progress.note(f"trace: {path} ({path.stat().st_size / 1e6:.1f} MB)")
     _warn(trace)
+
+
+@contextmanager
+def _counting(trace: Trace, what: str, progress: Progress) -> Iterator[Trace]:
+    """The same trace, whose events move a bar as they are read."""
+    num = 0
+
+    def events() -> Iterator[dict[str, Any]]:
+        nonlocal num
+        for event in trace.events():
+            num += 1
+            yield event
+
+    with progress.stage(what, total=trace.header.num_records, watch=lambda: num):
+        yield replace(trace, events=events)
 
 
 def _warn(trace: Trace) -> None:
@@ -73,15 +92,17 @@ def trace() -> None:
 @trace.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @json_option
-def info(file: Path, as_json: bool) -> None:
+@progress_options
+def info(file: Path, as_json: bool, progress: Progress) -> None:
     """Show what a trace holds."""
     from wse.trace.files import read_trace
 
     trace = read_trace(file)
     header, kinds, pes = trace.header, Counter[str](), Counter[tuple[int, int]]()
-    for event in trace.events():
-        kinds[event["kind"]] += 1
-        pes[tuple(event["pe"])] += 1
+    with _counting(trace, f"reading {file}", progress) as counted:
+        for event in counted.events():
+            kinds[event["kind"]] += 1
+            pes[tuple(event["pe"])] += 1
     first, last = header.selection.cycles
     facts = {
         "events": list(header.selection.events), "pes": str(header.rect), "cycles": [first, last], "end_cycle": header.end_cycle,
@@ -103,12 +124,13 @@ def info(file: Path, as_json: bool) -> None:
 @trace.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="the name says the format: .pftrace or .jsonl")
-def convert(file: Path, output: Path) -> None:
+@progress_options
+def convert(file: Path, output: Path, progress: Progress) -> None:
     """Write a trace in another format."""
     from wse.trace.files import check_path, read_trace
 
     check_path(output)
-    _write(read_trace(file), output, lambda line: click.echo(line, err=True))
+    _write(read_trace(file), output, progress)
 
 
 @trace.command()
@@ -117,7 +139,8 @@ def convert(file: Path, output: Path) -> None:
 @click.option("--pes", metavar="X0:X1,Y0:Y1", help="PEs, ends excluded")
 @click.option("--cycles", metavar="A:B", help="cycles, B excluded; what overlaps is kept whole")
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="the name says the format: .pftrace or .jsonl")
-def filter(file: Path, events: str | None, pes: str | None, cycles: str | None, output: Path) -> None:
+@progress_options
+def filter(file: Path, events: str | None, pes: str | None, cycles: str | None, output: Path, progress: Progress) -> None:
     """Write a part of a trace."""
     from wse.trace.files import check_path, read_trace
     from wse.trace.selection import parse_selection
@@ -125,4 +148,6 @@ def filter(file: Path, events: str | None, pes: str | None, cycles: str | None, 
     check_path(output)
     trace = read_trace(file)
     wanted = parse_selection(events or ",".join(trace.header.selection.events), pes, cycles)
-    _write(trace.filter(wanted), output, lambda line: click.echo(line, err=True))
+    with _counting(trace, f"reading {file}", progress) as counted:
+        part = counted.filter(wanted)
+    _write(part, output, progress)
