@@ -89,6 +89,21 @@ def round_f16(bits):
     return f32_to_bits(f16_to_f32(f32_to_f16(bits_to_f32(bits))))
 
 
+@inline
+def half_bits(word, which):
+    """The f32 bits of the first (0) or second (1) of the two f16 elements in a packed wavelet."""
+    return f32_to_bits(f16_to_f32(np.uint16(word >> 16 * which & 0xFFFF)))
+
+
+@inline
+def simple_bits(op, half, x, y):
+    """`compute_bits` for a copy of any type, or for arithmetic up to MIN in f16 (`half`) or f32."""
+    if half:
+        x, y = round_f16(x), round_f16(y)
+    r = x if op == Op.MOV else f32_to_bits(alu_f32(op, bits_to_f32(x), bits_to_f32(y)))
+    return round_f16(r) if half else r
+
+
 @leaf
 def compute_bits(op, type, x, y, z):
     """32 result bits of one element in any type; z is what the destination held, for FMAC. The divisor of an i32 division is not 0.

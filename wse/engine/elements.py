@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from wse._jit import bits_to_f32, f32_to_bits, inline, leaf
-from wse.engine.alu import alu_f32, load_bits, run_matrix_vector, run_row, store_bits
+from wse._jit import inline, leaf
+from wse.engine.alu import load_bits, run_matrix_vector, run_row, simple_bits, store_bits
 from wse.engine.state import Thread
 from wse.isa import Col, Kind, Op, Operand, Type
 
@@ -74,14 +74,15 @@ def run_element(code, thread, sram, sram_f32, sram_u16, regs, regs_f32, k, th, p
     """Execute element `pos` alone, as `run_elements` would: the common operations without a call."""
     i = thread[th, Thread.ROW]
     op = code[i, Col.OP]
-    if not thread[th, Thread.LINEAR] or op > Op.MIN or (code[i, Col.TYPE] != Type.F32 and (op != Op.MOV or code[i, Col.TYPE] == Type.F16)):
+    half = code[i, Col.TYPE] == Type.F16
+    if not thread[th, Thread.LINEAR] or op > Op.MIN or (code[i, Col.TYPE] != Type.F32 and not half and op != Op.MOV):
         return run_elements(code, thread, sram, sram_f32, sram_u16, regs, regs_f32, k, th, pos, pos + 1, a_bits, b_bits)
     at = thread[th, Thread.ADDR_A] + pos * code[i, Col.A + Operand.STRIDE + 3]
-    bits = load_bits(sram, sram_u16, regs, k, code[i, Col.A + Operand.KIND], code[i, Col.A + Operand.TYPE], at, a_bits)
+    a_bits = load_bits(sram, sram_u16, regs, k, code[i, Col.A + Operand.KIND], code[i, Col.A + Operand.TYPE], at, a_bits)
     if op != Op.MOV:
         at = thread[th, Thread.ADDR_B] + pos * code[i, Col.B + Operand.STRIDE + 3]
         b_bits = load_bits(sram, sram_u16, regs, k, code[i, Col.B + Operand.KIND], code[i, Col.B + Operand.TYPE], at, b_bits)
-        bits = f32_to_bits(alu_f32(op, bits_to_f32(bits), bits_to_f32(b_bits)))
+    bits = simple_bits(op, half, a_bits, b_bits)
     at = thread[th, Thread.ADDR_D] + pos * code[i, Col.D + Operand.STRIDE + 3]
     store_bits(sram, sram_u16, regs, k, code[i, Col.D + Operand.KIND], code[i, Col.D + Operand.TYPE], at, bits)
     return bits, False

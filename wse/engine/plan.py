@@ -42,8 +42,8 @@ def plan_instructions(program: Program, spec: MachineSpec) -> np.ndarray:
         if streams:
             plan[i, Plan.PER_WAVELET] = 2 if all(streams) else 1
             plan[i, Plan.LANES] = min(plan[i, Plan.LANES], plan[i, Plan.PER_WAVELET])
-        steady = not (type is Type.I32 and op in (Op.DIV, Op.MOD)) and not can_conflict and not (odd and streams)
-        steady &= not FIFO_KINDS & set(kinds)
+        steady = not (type is Type.I32 and op in (Op.DIV, Op.MOD)) and not can_conflict
+        steady &= not (FIFO_KINDS | {Kind.CONTROL_OUT}) & set(kinds)
         plan[i, Plan.STREAMS] = bool(streams) and not mapped and steady
         plan[i, Plan.BULKS] = not streams and steady
         plan[i, Plan.ODD] = odd

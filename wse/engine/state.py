@@ -159,10 +159,10 @@ class Thread(IntEnum):
     BULK_POS = 20  # first element of the bulk
     BULK_END = 21  # element after its last
     BULK_START = 22  # cycle of its first beat
-    HALF_A = 23  # of a packed operand: the element that came with the one before it
-    HALF_B = 24
+    WORD_A = 23  # of a packed operand: the latest wavelet, which holds two elements
+    WORD_B = 24
     HELD_B = 26
-    HALF_D = 25  # the half that waits to be sent with the other one
+    HALF_D = 25  # the element that waits to be sent with the next one
 
 
 class Phase(IntEnum):
@@ -182,7 +182,7 @@ class Plan(IntEnum):
     CYCLES = 2  # of a beat
     GAP = 3  # cycles added per step
     HELD = 4  # 0 no held operand, 1 a, 2 b
-    STREAMS = 5  # takes or sends one wavelet per element, and is neither mapped nor able to fault
+    STREAMS = 5  # takes or sends wavelets beat by beat, and is neither mapped nor able to fault
     FLOPS = 6  # per element
     READ_BYTES = 7
     WRITE_BYTES = 8
