@@ -95,6 +95,22 @@ def step_threads(
 
 
 @inline
+def is_alone(plan, core, thread, k):
+    """Whether what core k does next, and when, is settled, and matters to it and the FIFOs it uses alone: it may do so ahead of time.
+
+    That is so in the middle of a task, with at most the main thread at work, on what the plan calls private.
+    """
+    if not core[k, Core.RUNNING] or core[k, Core.LISTENS]:
+        return False
+    th = core[k, Core.THREAD]
+    if core[k, Core.LIVE] > 0 and (
+        core[k, Core.LIVE] > 1 or thread[th, Thread.PHASE] == Phase.FREE or not plan[thread[th, Thread.ROW], Plan.PRIVATE]
+    ):
+        return False
+    return plan[core[k, Core.PC], Plan.PRIVATE] and not plan[core[k, Core.PC], Plan.MARKED]
+
+
+@inline
 def _next_look(code, fifo, ring, plan, sram_fifo, core, thread, k, cycle):
     """The next cycle in which core k may have something to do; NEVER when a push or pop will wake it."""
     base = core[k, Core.THREAD]

@@ -58,6 +58,7 @@ def plan_instructions(program: Program, spec: MachineSpec) -> np.ndarray:
         plan[i, Plan.STEP] = max(1, int(extents[3]) if mapped else num)
         in_sram = [size if held else 0 for size, held in zip(sizes, in_memory, strict=True)]
         plan[i, Plan.REACH] = _reach(row, extents, in_sram) if num else 0
+    plan[:, Plan.PRIVATE] = _private(program, plan)
     return plan
 
 
@@ -96,10 +97,16 @@ def _reach(row: np.ndarray, extents: np.ndarray, sizes: list[int]) -> int:
     return need
 
 
+def _private(program: Program, plan: np.ndarray) -> np.ndarray:
+    """Which instructions are: vector operations that cannot fault, as far as can be told before they run, and branches."""
+    op = program.code[:, Col.OP]
+    divides = (program.code[:, Col.TYPE] == Type.I32) & np.isin(op, (Op.DIV, Op.MOD))
+    smallest = min((4 * cls.sram_words for cls in program.classes), default=0)
+    safe = (plan[:, Plan.STATIC] == 1) & (plan[:, Plan.REACH] <= smallest) & ~divides
+    return np.where(np.isin(op, list(VECTOR_OPS)), safe, (op >= Op.JUMP) & (op <= Op.BNE))
+
+
 def can_fault(program: Program, plan: np.ndarray) -> bool:
     """Whether some instruction might fault, as far as can be told before it runs."""
     vector = np.isin(program.code[:, Col.OP], list(VECTOR_OPS))
-    divides = (program.code[:, Col.TYPE] == Type.I32) & np.isin(program.code[:, Col.OP], (Op.DIV, Op.MOD))
-    smallest = min((4 * cls.sram_words for cls in program.classes), default=0)
-    safe = (plan[:, Plan.STATIC] == 1) & (plan[:, Plan.REACH] <= smallest) & ~divides
-    return bool((vector & ~safe).any()) or program.reactive
+    return bool((vector & (plan[:, Plan.PRIVATE] == 0)).any()) or program.reactive

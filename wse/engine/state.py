@@ -197,6 +197,7 @@ class Plan(IntEnum):
     PER_WAVELET = 17  # elements that a beat handles at most because of wavelets; 0 where they do not limit it
     ODD = 18  # has an operand that only `odd_beat` knows
     MARKED = 19  # issuing it is marked: a print, or where a debugger wants to stop
+    PRIVATE = 20  # when it issues and what it does matters to nobody but its core and the FIFOs it names; it cannot fault
 
 
 class Event(IntEnum):
