@@ -21,7 +21,7 @@ def run_elements(code, thread, sram, sram_f32, sram_u16, regs, regs_f32, k, th, 
     if pos % inner == 0 and _is_matrix_vector(code, thread, th, i):
         rows = (stop - pos) // inner
         run_matrix_vector(
-            sram_f32, sram_u16, code[i, Col.A + Operand.TYPE] == Type.F16, inner, pos // inner, rows,
+            sram_f32, sram_u16, code[i, Col.TYPE], code[i, Col.A + Operand.TYPE] == Type.F16, inner, pos // inner, rows,
             thread[th, Thread.ADDR_D], code[i, Col.D + Operand.STRIDE + 2], thread[th, Thread.ADDR_A],
             code[i, Col.A + Operand.STRIDE + 2], thread[th, Thread.ADDR_B], code[i, Col.B + Operand.STRIDE + 2],
         )  # fmt: skip
@@ -52,14 +52,17 @@ def run_elements(code, thread, sram, sram_f32, sram_u16, regs, regs_f32, k, th, 
 def _is_matrix_vector(code, thread, th, i):
     """Whether the operation is d[i, :] += a[i, :] * b[i] over two dimensions of memory, as of a matrix-vector product.
 
-    d and b are f32 and do not overlap: b is read once for a whole row.
+    d and b are of its type, f32 or f16, and do not overlap: b is read once for a whole row.
     """
-    if code[i, Col.OP] != Op.FMAC or code[i, Col.TYPE] != Type.F32 or thread[th, Thread.EXTENT] * thread[th, Thread.EXTENT + 1] != 1:
+    type = code[i, Col.TYPE]
+    if code[i, Col.OP] != Op.FMAC or thread[th, Thread.EXTENT] * thread[th, Thread.EXTENT + 1] != 1:
+        return False
+    if type != Type.F32 and (type != Type.F16 or code[i, Col.A + Operand.TYPE] != Type.F16):
         return False
     for operand in (Col.D, Col.A, Col.B):
         if code[i, operand + Operand.KIND] != Kind.MEM or code[i, operand + Operand.STRIDE + 3] != (0 if operand == Col.B else 1):
             return False
-    if code[i, Col.D + Operand.TYPE] != Type.F32 or code[i, Col.B + Operand.TYPE] != Type.F32:
+    if code[i, Col.D + Operand.TYPE] != type or code[i, Col.B + Operand.TYPE] != type:
         return False
     steps = thread[th, Thread.EXTENT + 2] - 1
     d = thread[th, Thread.ADDR_D]
