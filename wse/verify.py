@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from wse.errors import ProgramError
-from wse.flow import find_flow
 from wse.isa import OPPOSITE, PORT_STEP, Port
 from wse.program import Program
+from wse.proof import find_hangs
 from wse.verify_code import verify_code
 
 
@@ -17,14 +17,14 @@ def verify(program: Program, *, refuse_hangs: bool = True) -> None:
     _verify_routes(program)
     verify_code(program)
     if refuse_hangs:
-        for finding in find_flow(program):
+        for finding in find_hangs(program):
             if finding.proven:
                 raise finding.error()
 
 
 def suspicions(program: Program) -> list[str]:
     """What looks wrong with a verified program but need not be: one line each, for people who ask."""
-    return [f"{finding.message} ({'; '.join(finding.notes)})" for finding in find_flow(program) if not finding.proven]
+    return [f"{finding.message} ({'; '.join(finding.notes)})" for finding in find_hangs(program) if not finding.proven]
 
 
 def _verify_host_ports(program: Program) -> None:
