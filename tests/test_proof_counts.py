@@ -66,7 +66,7 @@ def ring():
 def test_hangs_that_counting_proves_are_refused(program, words):
     with pytest.raises(ProgramError, match=words) as error:
         Machine(program.link())
-    assert any(re.search(r"test_flow\.py:\d+", note) for note in error.value.notes) and error.value.help
+    assert any(re.search(r"test_proof_counts\.py:\d+", note) for note in error.value.notes) and error.value.help
 
 
 @pytest.mark.parametrize(("num_sent", "num_taken", "num_lost"), [(4, 4, 0), (7, 2, 5), (ROOM + 2, 2, ROOM)])
