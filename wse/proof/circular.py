@@ -13,7 +13,7 @@ import numpy as np
 
 from wse.hang.fold import rectangles
 from wse.hang.nodes import Kind
-from wse.hang.report import Wait
+from wse.hang.report import Span, Wait
 from wse.hang.text import advise, describe, places
 from wse.isa import Col, Port
 from wse.program import Program
@@ -97,14 +97,20 @@ def _fold(program: Program, path: list[_Waits]) -> list[tuple[Wait, str]]:
         alike.setdefault((wait.kind, wait.number, wait.name, wait.color, wait.direction, wait.line, step.later), []).append(step)
     found = []
     for steps in alike.values():
-        spans = {}
-        for name in ("done", "total", "queued", "room"):
-            values = [span for step in steps if (span := getattr(step.wait, name)) is not None]
-            spans[name] = (min(low for low, _ in values), max(high for _, high in values)) if values else None
-        rects = rectangles(np.array([step.pe for step in steps]), program.width)
-        wait = replace(steps[0].wait, num=len(steps), rects=rects, **spans)
+        waits = [step.wait for step in steps]
+        wait = replace(
+            waits[0], num=len(steps), rects=rectangles(np.array([step.pe for step in steps]), program.width),
+            done=_span([w.done for w in waits]), total=_span([w.total for w in waits]),
+            queued=_span([w.queued for w in waits]), room=_span([w.room for w in waits]),
+        )  # fmt: skip
         found.append((wait, describe(wait) + (f", before it gets to {steps[0].later}" if steps[0].later else "")))
     return found
+
+
+def _span(spans: list[Span | None]) -> Span | None:
+    """From the least to the greatest of all."""
+    ends = [end for span in spans if span is not None for end in span]
+    return (min(ends), max(ends)) if ends else None
 
 
 class _Look:

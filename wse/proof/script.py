@@ -7,7 +7,7 @@ after the end of its first task where others can move something and not the main
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -204,8 +204,8 @@ class _Follow:
         return bool(_COMPARED[op](a, b))
 
 
-_COMPUTED = {Op.ADD: int.__add__, Op.SUB: int.__sub__, Op.MUL: int.__mul__, Op.MAX: max, Op.MIN: min}
-_COMPARED = {Op.BLT: int.__lt__, Op.BGE: int.__ge__, Op.BEQ: int.__eq__, Op.BNE: int.__ne__}
+_COMPUTED: dict[int, Callable[[int, int], int]] = {Op.ADD: int.__add__, Op.SUB: int.__sub__, Op.MUL: int.__mul__, Op.MAX: max, Op.MIN: min}
+_COMPARED: dict[int, Callable[[int, int], bool]] = {Op.BLT: int.__lt__, Op.BGE: int.__ge__, Op.BEQ: int.__eq__, Op.BNE: int.__ne__}
 
 
 def _signed(value: int) -> int:
