@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from wse.errors import ProgramError
 from wse.isa import BRANCHES, FLOAT_ONLY, HALF_TYPES, MAX_DIMS, NUM_COLS, TWO_SOURCES, VECTOR_OPS, Col, Kind, Op, Operand, Type
 from wse.operands import Fifo, Popped, Push, Recv, Reg, Send, View, broadcast_strides, common_shape
-from wse.program import NUMPY_TYPE
+from wse.program import NUMPY_TYPE, Print
 from wse.spec import MachineSpec
 
 _OPERANDS = "give an array, a register, a number, or what send() and the like return"
@@ -63,6 +64,46 @@ def encode(
             if isinstance(operand, (Recv, Send)) and _is_packed(operand, type):
                 row[col + Operand.TYPE] = Type.F16
     return row, tuple(symbols)
+
+
+MAX_PRINTED = 64
+"""Elements that one print can show."""
+
+
+Encoded = tuple[np.ndarray, tuple[tuple[int, str], ...]]
+"""A row, and (column, symbol) for each address the linker adds."""
+
+
+def encode_print(spec: MachineSpec, text: str, values: tuple[Any, ...]) -> tuple[Print, list[Encoded]]:
+    """What `print` shows, and a row with its symbols, as from `encode`, for each element (one where there is none).
+
+    Raises `ProgramError` for values that are neither registers nor short arrays in a fixed place, or do not fill the text's fields.
+    """
+    for value in values:
+        if not isinstance(value, (Reg, View)):
+            raise ProgramError(f"cannot show {value!r}", help="values are registers and views of arrays; put anything else into the text")
+        if isinstance(value, View) and (value.offset_reg is not None or not all(isinstance(extent, int) for extent in value.shape)):
+            raise ProgramError(f"the place of '{value.name}' depends on a register", help="copy the element into a register first")
+    shapes = tuple(() if isinstance(value, Reg) else value.shape for value in values)
+    types = tuple(Type.F32 if isinstance(value, Reg) and value.type is Type.F16 else value.type for value in values)  # a register holds f32
+    printed = Print(text if "{" in text else " ".join([text, *["{}"] * len(values)]), types, shapes)
+    if printed.num_rows > MAX_PRINTED:
+        raise ProgramError(f"{printed.num_rows} elements are too many", help=f"a print shows at most {MAX_PRINTED}: take a slice")
+    try:
+        printed.text.format(*(np.zeros(shape, NUMPY_TYPE[type])[()] for type, shape in zip(printed.types, shapes, strict=True)))
+    except (ValueError, IndexError, KeyError, TypeError, AttributeError) as error:
+        message = f"{len(values)} values do not fill the fields of {text!r}: {error}"
+        raise ProgramError(message, help="give a value for each field, or a text without fields") from None
+    elements = [element for value in values for element in (_elements(value) if isinstance(value, View) else [value])]
+    rows = [encode(spec, Op.PRINT, None, element, None, None, element.type if element else None, False) for element in elements or [None]]
+    for i, (row, _) in enumerate(rows):
+        row[Col.TASK] = i
+    return printed, rows
+
+
+def _elements(view: View) -> list[View]:
+    """Each element of a view, in row-major order."""
+    return [view[index].strided((1,), (1,)) for index in itertools.product(*(range(extent) for extent in view.shape))]
 
 
 def _check(spec: MachineSpec, op: Op, d: Any, a: Any, b: Any, type: Type, mapped: bool, shape: tuple[Any, ...]) -> None:

@@ -30,7 +30,7 @@ class Label:
 
 
 @dataclass(frozen=True)
-class Placed:
+class PlacedLabel:
     """A label put into code."""
 
     label: Label
@@ -92,17 +92,17 @@ class Fragment:
     ops: list[int] = field(default_factory=list)  # of each row, index into the builder's op names
     symbols: list[tuple[int, int, str]] = field(default_factory=list)  # (row, column, symbol)
     targets: list[tuple[int, Label]] = field(default_factory=list)  # (row, label it goes to)
-    labels: list[tuple[int, Placed]] = field(default_factory=list)  # (row, label placed before it)
+    labels: list[tuple[int, PlacedLabel]] = field(default_factory=list)  # (row, label placed before it)
     arrays: list[Array] = field(default_factory=list)
     bindings: list[Binding] = field(default_factory=list)
 
     def add(self, item: Any, op: int) -> None:
-        """Append an `Array`, a `Binding`, a `Placed` label, or an instruction (row, symbols, label) that belongs to `op`."""
+        """Append an `Array`, a `Binding`, a `PlacedLabel` label, or an instruction (row, symbols, label) that belongs to `op`."""
         if isinstance(item, Array):
             self.arrays.append(item)
         elif isinstance(item, Binding):
             self.bindings.append(item)
-        elif isinstance(item, Placed):
+        elif isinstance(item, PlacedLabel):
             self.labels.append((len(self.rows), item))
         else:
             row, symbols, label = item
@@ -164,7 +164,7 @@ def link(builder: ProgramBuilder, meta: dict[str, str]) -> Program:
     program = Program(
         builder.spec, builder.width, builder.height, *code.tables(), tuple(classes), core_pe, core_class, core_sram, sram,
         pe, color, first[:, 0], first[:, 1], first[:, 2], _switches(builder, route), tuple(builder.host_in), tuple(builder.host_out),
-        source_lines, tuple(builder.op_names), meta,
+        source_lines, tuple(builder.source_texts) or ("",), tuple(builder.prints), tuple(builder.op_names), meta,
     )  # fmt: skip
     return replace(program, switches=_with_rewrites(program))
 
@@ -220,7 +220,7 @@ def _link_code(
     where: str,
     source_lines: tuple[str, ...],
 ) -> tuple[tuple[int, ...], int, int]:
-    """Entry row of each task, number of rows, and number of threads, of one class, whose arrays and FIFOs are where these tables say."""
+    """Entry row of each task, rows that take SRAM, number of threads, of one class, whose arrays and FIFOs are where these tables say."""
     by_task: dict[int, list[Fragment]] = defaultdict(list)
     for fragment in fragments:
         if fragment.rows or fragment.labels:
@@ -258,7 +258,7 @@ def _link_code(
                     raise ProgramError(f"{where} has no {what} '{name}'", notes=[line], help=help)
                 rows[start + at, col] += known[name]
         entries[task] = code.add(rows, ops)
-        num_rows += len(rows)
+        num_rows += int(np.count_nonzero(rows[:, Col.OP] != Op.PRINT))
         num_threads = max(num_threads, int(rows[:, Col.THREAD].max()) + 1)
     return tuple(entries), num_rows, num_threads
 

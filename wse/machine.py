@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from wse import engine
-from wse.engine.state import NEVER, Chan, Clock, Core, Phase, Plan, Sink, Source, SramFifo, Thread, Turn
+from wse.engine.state import HORIZON, NEVER, Chan, Clock, Core, Mark, Marks, Phase, Plan, Sink, Source, SramFifo, Thread, Turn
 from wse.errors import DeadlockError, FaultError, ProgramError, nearest
 from wse.hang import HangReport, diagnose
-from wse.isa import Col, Fault, Kind, OpClass, Operand, Port, Stall, Status, Type
+from wse.isa import Col, Fault, Kind, Op, OpClass, Operand, Port, Stall, Status, Type
+from wse.lines import LineCycles, line_cycles
+from wse.printed import Printed, read_prints
 from wse.program import NUMPY_TYPE, Program, Rect
 from wse.sanitize import ERRORS, Sanitizer, explain, note_written
 from wse.sanitize import switch_on as switch_sanitizer_on
@@ -58,26 +60,47 @@ class Counters:
     switch_sent: np.ndarray  # int64 (num_switches, 5), wavelets that left through each port; rows follow `Program.switches`
     row_busy: np.ndarray  # int64 (num_instructions,), over all PEs: cycles with a beat of it under way
     row_elapsed: np.ndarray  # int64 (num_instructions,), over all PEs: cycles from issue to end of every operation that has ended
+    row_issued: np.ndarray  # int64 (num_instructions,), over all PEs: how many times it issued
 
     def __sub__(self, earlier: Counters) -> Counters:
         """What was counted between two readings."""
         return Counters(**{name: getattr(self, name) - getattr(earlier, name) for name in self.__dataclass_fields__})
 
 
+@dataclass(frozen=True)
+class Checkpoint:
+    """The state of a machine between two runs, to `restore`."""
+
+    arrays: dict[str, np.ndarray]
+    pending: list[list[np.ndarray]]
+
+
+_FIXED = {"rate", "code", "plan", "task_entry", "queue_of", "rival", "part_entity", "part_start", "mark"}
+_VIEWS = {"sram_f32", "sram_u16", "regs_f32"}
+
+
 class Machine:
     """A wafer loaded with `program`: every run starts where the last one stopped.
 
     `sanitize`: check every memory operand, slowly (`wse.sanitize`); True for the machine's own timing. Values, cycles and counters are
-    those of a run without, up to the first fault. Raises `ProgramError` when the program breaks a rule that can be checked before
+    those of a run without, up to the first fault. `on_print` gets what kernels print (`Pes.print`), during a run or at its end;
+    `print_pes`: only from PEs of these rectangles. Raises `ProgramError` when the program breaks a rule that can be checked before
     it runs, or when it can be proved to hang (unless `refuse_hangs` is off).
     """
 
-    def __init__(self, program: Program, sanitize: Sanitizer | bool = False, *, refuse_hangs: bool = True):
+    def __init__(
+        self, program: Program, sanitize: Sanitizer | bool = False, *, refuse_hangs: bool = True,
+        on_print: Callable[[Printed], Any] = print, print_pes: Iterable[Rect] | None = None,
+    ):  # fmt: skip
         verify(program, refuse_hangs=refuse_hangs)
         self.program = program
+        self.on_print = on_print
         self._state = engine.load_state(program)
         if sanitize:
             self._state = switch_sanitizer_on(program, self._state, Sanitizer() if sanitize is True else sanitize)
+        self._stops: list[np.ndarray] = []  # marks of instructions that are no prints
+        if print_pes is not None:
+            self.print_from(print_pes)
         self._inputs = {port.name: i for i, port in enumerate(program.host_in)}
         self._outputs = {port.name: i for i, port in enumerate(program.host_out)}
         self._pending: list[list[np.ndarray]] = [[] for _ in program.host_in]
@@ -127,13 +150,62 @@ class Machine:
         limit = NEVER if max_cycles is None else max_cycles
         while True:
             status = Status(engine.run(self._state, limit))
+            self._take_marks()
             if status != Status.RUNNING:
                 return status
+            self._state.clock[Clock.FULL] = 0
+            if not len(self._state.sink) or self._state.sink[:, Sink.COUNT].max() + HORIZON < self._state.out_value.shape[1]:
+                continue  # it was the buffer of marks that was full
             grow = ((0, 0), (0, self._state.out_value.shape[1]))
             self._state = self._state._replace(
                 out_value=np.pad(self._state.out_value, grow), out_cycle=np.pad(self._state.out_cycle, grow)
             )
-            self._state.clock[Clock.SINK_FULL] = 0
+
+    def _take_marks(self) -> None:
+        """Show what was printed, and keep the other marks."""
+        clock = self._state.clock
+        if not clock[Clock.NUM_MARKS]:
+            return
+        marks = self._state.mark[: clock[Clock.NUM_MARKS]].copy()
+        clock[Clock.NUM_MARKS] = 0
+        is_print = self.program.code[marks[:, Mark.ROW], Col.OP] == Op.PRINT
+        if not is_print.all():
+            self._stops.append(marks[~is_print])
+        for printed in read_prints(self.program, marks[is_print]):
+            self.on_print(printed)
+
+    def print_from(self, pes: Iterable[Rect]) -> None:
+        """From now on show only what PEs of these rectangles print."""
+        chosen = np.zeros((self.program.height, self.program.width), bool)
+        for rect in pes:
+            chosen[rect.y : rect.y + rect.height, rect.x : rect.x + rect.width] = True
+        marks = self._state.core[:, Core.MARKS]
+        marks[...] = marks & ~np.int64(Marks.PRINTS) | chosen.ravel()[self.program.core_pe] * Marks.PRINTS
+
+    def mark_stops(self, rows: np.ndarray, cores: np.ndarray) -> None:
+        """Have the engine mark where these cores issue these rows of code (for a debugger), and no others."""
+        state = self._state
+        state.plan[:, Plan.MARKED] = self.program.code[:, Col.OP] == Op.PRINT
+        state.plan[rows, Plan.MARKED] = 1
+        state.core[:, Core.MARKS] &= ~np.int64(Marks.STOPS)
+        state.core[cores, Core.MARKS] |= Marks.STOPS
+        self._state = engine.mark_all(self.program, state)
+
+    def save(self) -> Checkpoint:
+        """A copy of everything that changes while the machine runs."""
+        self._load_host_data()
+        kept = {name: array for name, array in self._state._asdict().items() if name not in _FIXED | _VIEWS}
+        return Checkpoint({name: array.copy() for name, array in kept.items()}, [list(parts) for parts in self._pending])
+
+    def restore(self, saved: Checkpoint) -> None:
+        """Go back to what `save` of this machine copied."""
+        for name, array in saved.arrays.items():
+            current = getattr(self._state, name)
+            if current.shape == array.shape:
+                current[...] = array  # in place: others are views of it
+            else:
+                self._state = self._state._replace(**{name: array.copy()})
+        self._pending = [list(parts) for parts in saved.pending]
 
     def check(self, status: Status) -> None:
         """Raise `DeadlockError` or `FaultError` for a run that went wrong."""
@@ -199,7 +271,7 @@ class Machine:
         """A reading of all counters, as of the current cycle."""
         core, chan = self._state.core, self._state.chan
         busy = core[:, Core.BUSY : Core.BUSY + len(OpClass)].copy()
-        row_busy, row_elapsed = self._state.row_cycles.T.copy()
+        row_busy, row_elapsed, row_issued = self._state.row_cycles.T.copy()
         early = np.flatnonzero(core[:, Core.ACCOUNTED] > self.cycles)  # a beat is under way, counted to its end
         overshoot, rows = core[early, Core.ACCOUNTED] - self.cycles, core[early, Core.LAST_ROW]
         bank = core[early, Core.LAST_BANK]  # its last cycle is one that waits for a bank
@@ -224,7 +296,12 @@ class Machine:
             switch_sent=self._state.switch[:, Turn.SENT : Turn.SENT + len(Port)].copy(),
             row_busy=row_busy,
             row_elapsed=row_elapsed,
+            row_issued=row_issued,
         )
+
+    def lines(self, pes: Rect | None = None) -> list[LineCycles]:
+        """What each source line cost since loading (`wse.lines.line_cycles`)."""
+        return line_cycles(self.program, self.counters(), pes)
 
     def snapshot(self) -> dict[str, np.ndarray]:
         """Everything a run leaves behind, by name: SRAM, registers, counters, outputs."""

@@ -6,6 +6,7 @@ that has a route. Cores and channels are sorted by PE, channels within a PE by c
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -102,6 +103,20 @@ class SramFifo:
 
 
 @dataclass(frozen=True)
+class Print:
+    """What a `Pes.print` shows: `text` is a template of `str.format` with a field for each value."""
+
+    text: str
+    types: tuple[Type, ...]  # of each value
+    shapes: tuple[tuple[int, ...], ...]  # () for a register; a value of n elements takes n rows of code
+
+    @property
+    def num_rows(self) -> int:
+        """Rows of code that make up one print: one for each element, one without any."""
+        return max(1, sum(math.prod(shape) for shape in self.shapes))
+
+
+@dataclass(frozen=True)
 class CodeClass:
     """PEs that share code: entry row of each task, initial task state, SRAM layout."""
 
@@ -160,6 +175,8 @@ class Program:
     host_in: tuple[HostPort, ...] = ()
     host_out: tuple[HostPort, ...] = ()
     source_lines: tuple[str, ...] = ("?",)
+    source_texts: tuple[str, ...] = ("",)  # what stands in each of them, where it was known
+    prints: tuple[Print, ...] = ()
     op_names: tuple[str, ...] = (NO_OP,)
     meta: dict[str, str] = field(default_factory=dict)
 

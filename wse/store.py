@@ -15,10 +15,10 @@ import numpy as np
 from wse.errors import ConfigError
 from wse.files import write_bytes
 from wse.isa import Port, Type
-from wse.program import Binding, CodeClass, HostPort, Program, SramFifo, Symbol
+from wse.program import Binding, CodeClass, HostPort, Print, Program, SramFifo, Symbol
 from wse.spec import MachineSpec
 
-SCHEMA = 6
+SCHEMA = 7
 _ARRAYS = (
     "code", "row_ops", "core_pe", "core_class", "core_sram", "sram", "channel_pe", "channel_color", "channel_rx", "channel_tx",
     "channel_line", "switches",
@@ -67,6 +67,8 @@ def _header(program: Program) -> dict[str, Any]:
         "host_in": [dataclasses.asdict(port) for port in program.host_in],
         "host_out": [dataclasses.asdict(port) for port in program.host_out],
         "source_lines": list(program.source_lines),
+        "source_texts": list(program.source_texts),
+        "prints": [dataclasses.asdict(printed) for printed in program.prints],
         "op_names": list(program.op_names),
         "meta": program.meta,
     }
@@ -86,9 +88,11 @@ def _rebuild(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Program:
         side: tuple(HostPort(**{**port, "port": Port(port["port"])}) for port in header[side]) for side in ("host_in", "host_out")
     }
     others |= arrays
+    prints = tuple(Print(p["text"], tuple(map(Type, p["types"])), tuple(map(tuple, p["shapes"]))) for p in header["prints"])
     width, height = header["mesh"]
     spec = MachineSpec(**header["spec"])
     return Program(
         spec=spec, width=width, height=height, classes=tuple(classes), **others,
-        source_lines=tuple(header["source_lines"]), op_names=tuple(header["op_names"]), meta=header["meta"],
+        source_lines=tuple(header["source_lines"]), source_texts=tuple(header["source_texts"]), prints=prints,
+        op_names=tuple(header["op_names"]), meta=header["meta"],
     )  # fmt: skip

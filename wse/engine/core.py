@@ -14,6 +14,7 @@ from wse.engine.account import account, data_cycle, room_for_beat
 from wse.engine.alu import wrap_i32
 from wse.engine.beat import beat
 from wse.engine.issue import issue
+from wse.engine.marks import mark_issue
 from wse.engine.sanitize import leave
 from wse.engine.state import NEVER, Clock, Core, Fifo, Phase, Plan, Rate, Thread, Waits
 from wse.engine.stream import is_stream
@@ -27,7 +28,7 @@ from wse.isa import Col, Done, Fault, Kind, Op, Operand, Type
 @inline
 def step_threads(
     clock, rate, code, plan, row_cycles, task_entry, queue_of, fifo, ring, chan, switch, binding, sram_fifo, core, thread,
-    event, wheel, todo, trace, sram, sram_f32, sram_u16, shadow, regs, regs_f32, k, cycle,
+    event, wheel, todo, mark, trace, sram, sram_f32, sram_u16, shadow, regs, regs_f32, k, cycle,
 ):  # fmt: skip
     """A cycle of a core that is not in the middle of a stream; returns when to look again. May leave it at the start of one."""
     account(
@@ -50,7 +51,7 @@ def step_threads(
     if thread[base, Thread.PHASE] == Phase.FREE:
         _step_main(
             clock, rate, code, plan, row_cycles, task_entry, queue_of, fifo, ring, chan, switch, binding, core, thread,
-            event, wheel, todo, trace, shadow, regs, k, cycle,
+            event, wheel, todo, mark, trace, sram_u16, shadow, regs, k, cycle,
         )  # fmt: skip
     named = np.int64(0)
     if core[k, Core.LISTENS]:
@@ -147,7 +148,7 @@ def _finish(clock, code, row_cycles, core, thread, trace, shadow, k, th, cycle):
 @leaf
 def _step_main(
     clock, rate, code, plan, row_cycles, task_entry, queue_of, fifo, ring, chan, switch, binding, core, thread,
-    event, wheel, todo, trace, shadow, regs, k, cycle,
+    event, wheel, todo, mark, trace, sram_u16, shadow, regs, k, cycle,
 ):  # fmt: skip
     """Let the main thread pick a task or issue its next instruction, if it can."""
     th = core[k, Core.THREAD]
@@ -175,21 +176,29 @@ def _step_main(
             core[k, Core.RUNNING] = 0
             if clock[Clock.TRACED] & Category.TASK and core[k, Core.TRACED]:
                 note(trace, Note.TASK, core[k, Core.TASK_SINCE], cycle, k, core[k, Core.TASK], 0, 0, 0)
-        elif op == Op.REROUTE:
-            reroute(
-                chan, switch, event, wheel, clock, core[k, Core.PE], code[i, Col.EXTENT], code[i, Col.EXTENT + 1],
-                code[i, Col.EXTENT + 2], code[i, Col.EXTENT + 3], cycle,
-            )  # fmt: skip
-            core[k, Core.PC] = i + 1
-            _count_control(clock, code, row_cycles, core, trace, k, i, rate[Rate.CONTROL], cycle)
-            return
         elif op > Op.ARGMAX:
-            _control(clock, rate, code, row_cycles, core, trace, regs, k, i, cycle)
+            if plan[i, Plan.MARKED]:
+                mark_issue(clock, code, core, mark, sram_u16, regs, k, i, cycle)
+            if op == Op.PRINT:  # costs nothing: what follows issues in the same cycle
+                core[k, Core.PC] = i + 1
+                continue
+            if op == Op.REROUTE:
+                reroute(
+                    chan, switch, event, wheel, clock, core[k, Core.PE], code[i, Col.EXTENT], code[i, Col.EXTENT + 1],
+                    code[i, Col.EXTENT + 2], code[i, Col.EXTENT + 3], cycle,
+                )  # fmt: skip
+                core[k, Core.PC] = i + 1
+                _count_control(clock, code, row_cycles, core, trace, k, i, rate[Rate.CONTROL], cycle)
+            else:
+                _control(clock, rate, code, row_cycles, core, trace, regs, k, i, cycle)
             return
         else:
             target = th + code[i, Col.THREAD]
             if thread[target, Thread.PHASE] != Phase.FREE:
                 return
+            if plan[i, Plan.MARKED]:
+                mark_issue(clock, code, core, mark, sram_u16, regs, k, i, cycle)
+            row_cycles[i, 2] += 1
             if not issue(clock, rate, code, plan, queue_of, core, thread, shadow, regs, k, target, i, cycle):
                 note_fault(clock, Fault.OUT_OF_BOUNDS, core[k, Core.PE], 1, -1, i, cycle)
                 thread[target, Thread.PHASE] = Phase.ENDING
@@ -227,6 +236,7 @@ def _count_control(clock, code, row_cycles, core, trace, k, i, cost, cycle):
     core[k, Core.INSTRUCTIONS] += 1
     row_cycles[i, 0] += cost
     row_cycles[i, 1] += cost
+    row_cycles[i, 2] += 1
     if clock[Clock.TRACED] and core[k, Core.TRACED]:
         branch = Op.JUMP <= code[i, Col.OP] <= Op.BNE
         if clock[Clock.TRACED] & (Category.OPERATION if branch else Category.SYNC):

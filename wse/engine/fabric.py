@@ -292,7 +292,7 @@ def _deliver(clock, trace, sink, out_value, out_cycle, s, at, arrival, bits):
         if clock[Clock.AWAITING] == 0:
             clock[Clock.STOP_AT] = clock[Clock.LAST_AWAITED]
     if n + HORIZON >= out_value.shape[1]:
-        clock[Clock.SINK_FULL] = 1
+        clock[Clock.FULL] = 1
 
 
 @leaf

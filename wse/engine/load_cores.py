@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from wse.engine.state import Bind, Core, Fifo, SramFifo, Thread
+from wse.engine.state import Bind, Core, Fifo, Marks, SramFifo, Thread
 from wse.engine.tables import table
 from wse.isa import TYPE_BYTES, Col, Kind, Operand
 from wse.program import Program
@@ -21,6 +21,7 @@ def load_cores(program: Program) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     core[:, Core.NUM_THREADS] = threads[which] if num else 0
     core[:, Core.THREAD] = np.cumsum(core[:, Core.NUM_THREADS]) - core[:, Core.NUM_THREADS]
     core[:, Core.SRAM] = program.core_sram
+    core[:, Core.MARKS] = Marks.PRINTS
     per_class = np.array(
         [(4 * cls.sram_words, cls.active_tasks, cls.blocked_tasks, len(cls.task_entry)) for cls in program.classes], np.int64
     ).reshape(-1, 4)

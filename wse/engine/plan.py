@@ -18,6 +18,7 @@ def plan_instructions(program: Program, spec: MachineSpec) -> np.ndarray:
     for i, row in enumerate(code):
         op, type = Op(row[Col.OP]), Type(row[Col.TYPE])
         if op not in VECTOR_OPS:
+            plan[i, Plan.MARKED] = op is Op.PRINT
             continue
         operands = (Col.D, Col.A, Col.B)
         kinds = [Kind(row[operand + Operand.KIND]) for operand in operands]

@@ -27,7 +27,7 @@ ENOUGH = 8  # cycles that it pays to look ahead for
 def run(state: State, limit: int) -> Status:
     """Execute cycles from NOW on until the run is over or cycle `limit` is reached.
 
-    RUNNING means that a sink's buffer is nearly full: enlarge it and call again.
+    RUNNING means that a buffer is nearly full: enlarge a sink's, empty that of marks, and call again.
     """
     clock, chan = state.clock, state.chan
     now = int(clock[Clock.NOW])
@@ -83,7 +83,8 @@ def advance(state: State, first: int, last: int, cycle: int, limit: int, to_end:
     task_entry, queue_of = state.task_entry, state.queue_of
     fifo, ring, chan, rival, core, thread = state.fifo, state.ring, state.chan, state.rival, state.core, state.thread
     switch, binding, sram_fifo = state.switch, state.binding, state.sram_fifo
-    event, wheel, work, todo, journal, trace = state.event, state.wheel, state.work, state.todo, state.journal, state.trace
+    event, wheel, work, todo, journal = state.event, state.wheel, state.work, state.todo, state.journal
+    mark, trace = state.mark, state.trace
     router_count, router_chan = state.router_count, state.router_chan
     source, sink, host_data = state.source, state.sink, state.host_data
     out_value, out_cycle = state.out_value, state.out_cycle
@@ -110,7 +111,7 @@ def advance(state: State, first: int, last: int, cycle: int, limit: int, to_end:
                 cycle = limit
                 status = Status.LIMIT
             break
-        if clock[Clock.SINK_FULL]:
+        if clock[Clock.FULL]:
             break
         slot = cycle & (WHEEL_SLOTS - 1)
         if wheel[1, slot] >= 0:
@@ -122,7 +123,7 @@ def advance(state: State, first: int, last: int, cycle: int, limit: int, to_end:
                 if core[k, Core.STREAM] < 0:
                     look = step_threads(
                         clock, rate, code, plan, row_cycles, task_entry, queue_of, fifo, ring, chan, switch, binding, sram_fifo,
-                        core, thread, event, wheel, todo, trace, sram, sram_f32, sram_u16, shadow, regs, regs_f32, k, cycle,
+                        core, thread, event, wheel, todo, mark, trace, sram, sram_f32, sram_u16, shadow, regs, regs_f32, k, cycle,
                     )  # fmt: skip
                 if core[k, Core.STREAM] >= 0:
                     look = run_stream(
