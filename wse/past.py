@@ -41,4 +41,6 @@ def look_back(replay: Callable[[Selection], Trace | None], pe: tuple[int, int], 
 def _tell(event: Event) -> str:
     thread = f" on microthread {event['thread']}" if event.get("thread") else ""
     elements = f" of {event['elements']}" if "elements" in event else ""
-    return f"{event['op']}{elements}{thread} in cycles {event['cycle']}-{event['end'] - 1}, {event['line']}"
+    first, last = event["cycle"], event["end"] - 1
+    when = f"cycle {first}" if first == last else f"cycles {first}..{last}"
+    return f"{event['op']}{elements}{thread} in {when}, {event['line']}"
