@@ -143,18 +143,21 @@ def cannon(
 
 
 def mesh_gemm(
-    program: ProgramBuilder, rect: Rect, a: np.ndarray, b: np.ndarray, product: Product = MAPPED, type: Type = Type.F32
-) -> View:
-    """As `cannon`, on rings that are interleaved so that no shift goes further than two hops."""
-    return _shifted_product(program, rect, a, b, interleaved_order(rect.width), product, type)
+    program: ProgramBuilder, rect: Rect, a: np.ndarray, b: np.ndarray, product: Product = MAPPED, type: Type = Type.F32,
+    loaded: bool = False,
+) -> View:  # fmt: skip
+    """As `cannon`, on rings that are interleaved so that no shift goes further than two hops; `loaded`: B is aligned as it is loaded."""
+    return _shifted_product(program, rect, a, b, interleaved_order(rect.width), product, type, loaded)
 
 
 def _shifted_product(
-    program: ProgramBuilder, rect: Rect, a: np.ndarray, b: np.ndarray, order: Sequence[int], product: Product, type: Type
-) -> View:
+    program: ProgramBuilder, rect: Rect, a: np.ndarray, b: np.ndarray, order: Sequence[int], product: Product, type: Type,
+    loaded: bool = False,
+) -> View:  # fmt: skip
     """Tiles shift while they are multiplied, into the other of two buffers. The rings' logical order is `order` along both axes."""
     place = np.argsort(order)  # of each index in the ring: k runs along the rings, the rows and columns of C do not
-    a, b = a[:, place], b[place]
+    turned = (place[:, None] + place) % len(order) if loaded else place[:, None]
+    a, b = a[:, place], b[turned, np.arange(len(order))]
     tiles_a, tiles_b, c = _arrays(program, rect, a, b, type)
     pe, side = program.pes(rect), rect.width
     now_a, now_b, next_a, next_b = (program.reg(Type.I32) for _ in range(4))
@@ -165,7 +168,8 @@ def _shifted_product(
     shift_b = _Shift(program, Line(rect, "y"), order, tiles_b, now_b, next_b, (SEND_B, TAKE_B))
     if side > 1:
         shift_a.align("turns_a", np.broadcast_to(place[:, None], (side, side)))
-        shift_b.align("turns_b", np.broadcast_to(place[None, :], (side, side)))
+        if not loaded:
+            shift_b.align("turns_b", np.broadcast_to(place[None, :], (side, side)))
     with pe.loop(side):
         shift_a.start(forward=True)
         shift_b.start(forward=True)

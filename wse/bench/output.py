@@ -50,6 +50,7 @@ FIDELITY_COLUMNS: Columns = (
     ("published", lambda r: f"{r['published']:,.1f}"),
     ("measured", lambda r: f"{r['measured']:,.1f}"),
     ("deviation", lambda r: f"{r['deviation_frac']:+.1%}"),
+    ("by", lambda r: r["by"]),
     ("role", lambda r: r["role"]),
     ("source", lambda r: r["source"]),
     ("host s", lambda r: f"{r['host_seconds']:.1f}"),
