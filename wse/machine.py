@@ -12,7 +12,7 @@ from wse import engine
 from wse.engine.state import HORIZON, NEVER, Chan, Clock, Core, Mark, Marks, Phase, Plan, Sink, Source, SramFifo, Thread, Turn
 from wse.errors import DeadlockError, FaultError, ProgramError, nearest
 from wse.hang import HangReport, diagnose
-from wse.isa import Col, Fault, Op, OpClass, Port, Stall, Status, Type
+from wse.isa import Col, Fault, Kind, Op, OpClass, Operand, Port, Stall, Status, Type
 from wse.lines import LineCycles, line_cycles
 from wse.printed import Printed, read_prints
 from wse.program import NUMPY_TYPE, Program, Rect
@@ -31,6 +31,16 @@ FAULT_TEXT = {
     Fault.UNWRITTEN: "an operation reads what nothing has written",
     Fault.OUT_OF_SYMBOL: "a memory operand reaches outside the array its address is in",
     Fault.SHARED_WORD: "two operations under way share a word, and one writes it",
+}
+
+FAULT_HELP = {
+    Fault.OUT_OF_BOUNDS: "check the registers that move or size its operands; Machine(program, sanitize=True) names the array they leave",
+    Fault.DIVIDE_BY_ZERO: "branch around it where the divisor is 0",
+    Fault.SWITCH_PAST_END: "give the switch ring=True or another position, or send fewer ADVANCE commands",
+    Fault.BAD_TASK: "write that task with pes(rect, task=…) on every PE that the wavelet reaches, or name another",
+    Fault.UNWRITTEN: "write it first, or declare the array with zeros() if zeros are meant",
+    Fault.OUT_OF_SYMBOL: "check the view's shape and strides, and the registers that move or size it",
+    Fault.SHARED_WORD: "let one wait for the other: the same thread, or a task that its end activates (on_done=…)",
 }
 
 
@@ -124,7 +134,7 @@ class Machine:
         source = self._port(self._inputs, name, "input")
         values = np.ascontiguousarray(values)
         if values.dtype.itemsize != 4:
-            raise ProgramError(f"input '{name}' takes 32-bit values, got {values.dtype}")
+            raise ProgramError(f"input '{name}' takes 32-bit values, got {values.dtype}", help="convert with astype(np.float32)")
         self._pending[source].append(values.reshape(-1).view(np.uint32).astype(np.int64))
 
     def run(self, await_outputs: dict[str, int] | None = None, max_cycles: int | None = None) -> Status:
@@ -206,12 +216,29 @@ class Machine:
             row, color = int(clock[Clock.FAULT_ROW]), self.fault_color
             notes = [f"instruction from {self.program.source_lines[self.program.code[row, Col.LINE]]}"] if row >= 0 else []
             where = f" on color {color}" if color >= 0 else ""
+            notes += self._lines_of(fault, pe, color)
             if fault in ERRORS:
                 what, more = explain(self.program, self._state)
                 where, notes = f": {what}", notes + more
-            raise ERRORS.get(fault, FaultError)(f"{FAULT_TEXT[fault]}{where} at PE ({x},{y}) in cycle {cycle}", notes=notes)
+            message = f"{FAULT_TEXT[fault]}{where} at PE ({x},{y}) in cycle {cycle}"
+            raise ERRORS.get(fault, FaultError)(message, notes=notes, help=FAULT_HELP[fault])
         if status == Status.DEADLOCK:
             raise DeadlockError(self.hang())
+
+    def _lines_of(self, fault: Fault, pe: int, color: int) -> list[str]:
+        """The source lines that a router's fault, or that of a control wavelet, goes back to."""
+        program = self.program
+        lines = program.source_lines
+        if fault == Fault.SWITCH_PAST_END:
+            channel = int(program.channels_at(np.array([pe]), color)[0])
+            return [f"the switch: {lines[program.channel_line[channel]]}", *self._senders(color)]
+        return self._senders(color) if fault == Fault.BAD_TASK else []
+
+    def _senders(self, color: int) -> list[str]:
+        """The source lines that send control wavelets of a color."""
+        code = self.program.code
+        rows = code[(code[:, Col.D + Operand.KIND] == Kind.CONTROL_OUT) & (code[:, Col.D + Operand.BASE] == color)]
+        return [f"control wavelets are sent by {self.program.source_lines[line]}" for line in np.unique(rows[:, Col.LINE])]
 
     def hang(self) -> HangReport:
         """Who waits for whom, and why, after a run that ended with `Status.DEADLOCK`; the state stays as it is."""
@@ -233,8 +260,11 @@ class Machine:
 
     def write(self, x: int, y: int, name: str, values: Any) -> None:
         """Overwrite the array `name` in the SRAM of PE (x, y)."""
-        view = self._symbol(x, y, name)
-        view[...] = np.asarray(values, view.dtype).reshape(view.shape)
+        view, values = self._symbol(x, y, name), np.asarray(values)
+        if values.size != view.size:
+            message = f"array '{name}' of PE ({x},{y}) has the shape {view.shape}, got {values.shape}"
+            raise ProgramError(message, help=f"give {view.size} values")
+        view[...] = values.astype(view.dtype).reshape(view.shape)
         note_written(self._state, view.__array_interface__["data"][0] - self._state.sram.ctypes.data, view.nbytes)
 
     def counters(self) -> Counters:
@@ -308,9 +338,13 @@ class Machine:
         return ports[name]
 
     def _symbol(self, x: int, y: int, name: str) -> np.ndarray:
+        width, height = self.program.width, self.program.height
+        if not (0 <= x < width and 0 <= y < height):
+            raise ProgramError(f"PE ({x},{y}) is outside the mesh of {width}x{height} PEs", help="x counts from the west, y from the north")
         k = self.program.core_at(x, y)
         if k < 0:
-            raise ProgramError(f"PE ({x},{y}) has no code and no data")
+            first = self.program.where(self.program.core_pe[0]) if len(self.program.core_pe) else "none"
+            raise ProgramError(f"PE ({x},{y}) has no code and no data", help=f"the first PE that has is {first}")
         symbols = self.program.classes[self.program.core_class[k]].symbols
         if name not in symbols:
             raise ProgramError(f"PE ({x},{y}) has no array '{name}'", help=nearest(name, symbols))
@@ -346,7 +380,7 @@ class Machine:
         for name, num in await_outputs.items():
             i = self._port(self._outputs, name, "output")
             if num <= 0:
-                raise ProgramError(f"cannot await {num} wavelets at '{name}'")
+                raise ProgramError(f"cannot await {num} wavelets at '{name}'", help="leave it out, or await at least one")
             arrived = len(self.output(name)[0])
             if arrived + num <= sink[i, Sink.COUNT]:  # under way already
                 clock[Clock.LAST_AWAITED] = max(clock[Clock.LAST_AWAITED], state.out_cycle[i, arrived + num - 1])

@@ -36,7 +36,7 @@ class Sanitizer:
 
 def switch_on(program: Program, state: State, sanitizer: Sanitizer) -> State:
     """The state of a machine just loaded, with checks on, and poison where there is no data."""
-    state.plan[:, [Plan.STREAMS, Plan.BULKS]] = 0
+    state.plan[:, [Plan.STREAMS, Plan.BULKS, Plan.PRIVATE]] = 0
     state.clock[Clock.SANITIZE], state.clock[Clock.TIMING_SEED] = 1, sanitizer.timing_seed
     shadow = np.zeros((2 * len(state.sram), len(Shadow)), np.int64)
     for index, cls in enumerate(program.classes):

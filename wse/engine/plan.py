@@ -42,8 +42,8 @@ def plan_instructions(program: Program, spec: MachineSpec) -> np.ndarray:
         if streams:
             plan[i, Plan.PER_WAVELET] = 2 if all(streams) else 1
             plan[i, Plan.LANES] = min(plan[i, Plan.LANES], plan[i, Plan.PER_WAVELET])
-        steady = not (type is Type.I32 and op in (Op.DIV, Op.MOD)) and not can_conflict and not (odd and streams)
-        steady &= not FIFO_KINDS & set(kinds)
+        steady = not (type is Type.I32 and op in (Op.DIV, Op.MOD)) and not can_conflict
+        steady &= not (FIFO_KINDS | {Kind.CONTROL_OUT}) & set(kinds)
         plan[i, Plan.STREAMS] = bool(streams) and not mapped and steady
         plan[i, Plan.BULKS] = not streams and steady
         plan[i, Plan.ODD] = odd
@@ -58,6 +58,7 @@ def plan_instructions(program: Program, spec: MachineSpec) -> np.ndarray:
         plan[i, Plan.STEP] = max(1, int(extents[3]) if mapped else num)
         in_sram = [size if held else 0 for size, held in zip(sizes, in_memory, strict=True)]
         plan[i, Plan.REACH] = _reach(row, extents, in_sram) if num else 0
+    plan[:, Plan.PRIVATE] = _private(program, plan)
     return plan
 
 
@@ -96,10 +97,16 @@ def _reach(row: np.ndarray, extents: np.ndarray, sizes: list[int]) -> int:
     return need
 
 
+def _private(program: Program, plan: np.ndarray) -> np.ndarray:
+    """Which instructions are: vector operations that cannot fault, as far as can be told before they run, and branches."""
+    op = program.code[:, Col.OP]
+    divides = (program.code[:, Col.TYPE] == Type.I32) & np.isin(op, (Op.DIV, Op.MOD))
+    smallest = min((4 * cls.sram_words for cls in program.classes), default=0)
+    safe = (plan[:, Plan.STATIC] == 1) & (plan[:, Plan.REACH] <= smallest) & ~divides
+    return np.where(np.isin(op, list(VECTOR_OPS)), safe, (op >= Op.JUMP) & (op <= Op.BNE))
+
+
 def can_fault(program: Program, plan: np.ndarray) -> bool:
     """Whether some instruction might fault, as far as can be told before it runs."""
     vector = np.isin(program.code[:, Col.OP], list(VECTOR_OPS))
-    divides = (program.code[:, Col.TYPE] == Type.I32) & np.isin(program.code[:, Col.OP], (Op.DIV, Op.MOD))
-    smallest = min((4 * cls.sram_words for cls in program.classes), default=0)
-    safe = (plan[:, Plan.STATIC] == 1) & (plan[:, Plan.REACH] <= smallest) & ~divides
-    return bool((vector & ~safe).any()) or program.reactive
+    return bool((vector & (plan[:, Plan.PRIVATE] == 0)).any()) or program.reactive
