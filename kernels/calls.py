@@ -68,6 +68,11 @@ class CalledPes(Pes):
         """Change the base, the length or the offset of descriptors in memory, so many times in all."""
         self.statements(count * UPDATE_INSTRUCTIONS)
 
+    def advance(self, offset: Reg, num: int) -> None:
+        """Add to the offset of a descriptor in memory, which operands here have in a register."""
+        super().vector(Op.ADD, offset, offset, num, type=Type.I32)
+        self.statements(UPDATE_INSTRUCTIONS - 1)
+
     def ask(self, *answers: bool, labels: Sequence[Label] = ()) -> None:
         """Conditions one after another, each on what the PE knows of its place: code that is run when it holds is next, else jumped to.
 

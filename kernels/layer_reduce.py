@@ -96,8 +96,8 @@ def _between_answers(length: int, chain: Chain) -> Answers:
     return answers
 
 
-def _is_first_branch(answer: tuple[bool, ...]) -> bool:
-    """Whether code for others follows, to be jumped over."""
+def _has_others_behind(answer: tuple[bool, ...]) -> bool:
+    """Whether code for PEs that answer otherwise comes after it, to be jumped over."""
     return answer[0] or answer[-1]
 
 
@@ -113,7 +113,7 @@ def _reduce(program: CalledProgram, line: Line, value: View, op: Op, chains: lis
         pe = program.pes(line.at(first, num))
         pe.ask(*answers[first], labels=labels)
         _stage(pe, value, op, sends.get(first), arrives.get(first, []))
-        if _is_first_branch(answers[first]):
+        if _has_others_behind(answers[first]):
             pe.leave(labels[-1])
 
 
@@ -154,7 +154,7 @@ def _reduce_times(spec: MachineSpec, times: np.ndarray, num: int, chains: list[C
             if before is not None:
                 arrivals.append(begin + pass_cycles(spec, abs(stops[root] - before)))
         times[stops[root]] = _add_sides(spec, times[stops[root]], arrivals, num)
-    leaves = np.array([_is_first_branch(answer) for answer in answers])[:, None]
+    leaves = np.array([_has_others_behind(answer) for answer in answers])[:, None]
     return times + leaves * spec.branch_taken_cycles
 
 

@@ -153,7 +153,7 @@ def fabric(
 
 @bench.command()
 @click.option("--only", metavar="PATTERN", default="", help="workloads with this in their names; * and ? stand for anything")
-@click.option("--full", is_flag=True, help="also those that take minutes and gigabytes")
+@click.option("--full", is_flag=True, help="also those that take minutes and gigabytes; run them where they would be predicted")
 @format_options
 @progress_options
 def fidelity(only: str, full: bool, format_: str, as_json: bool, output: Path | None, progress: Progress) -> None:
