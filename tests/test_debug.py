@@ -100,7 +100,7 @@ def test_a_line_stops_before_each_issue_and_the_state_is_that_of_the_cycle() -> 
     assert (first.cycle, first.pe, first.line.split("/")[-1]) == (0, (2, 0), MARK)
     issued = slowly(program, lambda machine: int(machine.counters().instructions[2]))
     seen = []
-    while (stop := debugger.next(2, 0)).reason == "breakpoint":
+    while (stop := debugger.next(2, 0)).reason == "next":
         seen.append(stop.cycle)
         plain.run(max_cycles=stop.cycle)
         mine, wanted = debugger.machine.snapshot(), plain.snapshot()

@@ -73,6 +73,53 @@ def test_a_run_that_is_cut_short_says_so(wse) -> None:
     assert (done.code, done.out.splitlines()[-1]) == (0, "50 cycles, limit")
 
 
+STARVES = """
+from wse.builder import ProgramBuilder
+from wse.isa import Port
+from wse.program import Rect
+from wse.spec import load_spec
+
+program = ProgramBuilder(load_spec("toy"), 2, 1)
+program.route(Rect(0, 0, 1, 1), 3, Port.RAMP, [Port.EAST])
+program.route(Rect(1, 0, 1, 1), 3, Port.WEST, [Port.RAMP])
+sender, taker = program.pes(Rect(0, 0, 1, 1)), program.pes(Rect(1, 0, 1, 1))
+sender.mov(sender.send(3), sender.zeros("v", 3))
+taker.mov(taker.zeros("w", 4), taker.recv(3))
+"""
+
+
+def test_a_program_that_hangs_is_refused_by_profile_and_opened_by_debug(wse, tmp_path) -> None:
+    path, script = tmp_path / "starves.py", tmp_path / "commands"
+    path.write_text(STARVES)
+    script.write_text("c\nwhere\n")
+    done = wse("profile", path)
+    assert done.code == 2 and done.err.startswith("error[program]: PE (1,0) receives 4 wavelets of color 3")
+    done = wse("debug", path, "-x", script)
+    assert done.code == 0 and done.err.startswith("warning[program]: PE (1,0) receives 4 wavelets of color 3")
+    assert "@9: deadlock" in done.out and "PE (0,0) would have to send color 3, but has ended (3 sent)" in done.out
+
+
+def test_a_hang_that_nobody_could_prove_leaves_a_report(wse, tmp_path) -> None:
+    path = tmp_path / "starves.py"
+    path.write_text(STARVES + "from wse.machine import Machine\nprogram = Machine(program.link(), refuse_hangs=False)\n")
+    done = wse("profile", path, "--hang", tmp_path / "hang.json")
+    assert done.code == 4 and "9 cycles, deadlock" in done.out
+    report = json.loads((tmp_path / "hang.json").read_text())
+    assert report["roots"][0]["steps"][0]["color"] == 3
+    done = wse("profile", path, "--sanitize")
+    assert done.code == 2 and "a Machine that is loaded already" in done.err
+
+
+def test_a_trace_and_the_sanitizer(wse, tmp_path) -> None:
+    path = tmp_path / "unset.py"
+    path.write_text(STARVES.replace("zeros(\"w\", 4)", "zeros(\"w\", 3)").replace("sender.zeros(\"v\", 3)", "sender.empty(\"v\", 3)"))
+    done = wse("profile", path, "--trace", tmp_path / "t.jsonl", "--trace-events", "fabric")
+    assert done.code == 0
+    assert wse("trace", "info", tmp_path / "t.jsonl", "--json").out.count("send") >= 1
+    done = wse("profile", path, "--sanitize")
+    assert done.code == 2 and "what nothing has written" in done.err and "'v'" in done.err
+
+
 def test_wrong_pes_are_refused(wse) -> None:
     for text in ("3", "a,b", "4:1,0", "1,2,3"):
         done = wse("profile", KERNEL, "--pes", text)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -55,7 +55,7 @@ class Breakpoint:
 
 @dataclass(frozen=True)
 class Stop:
-    """Where the machine stands and why: `reason` is breakpoint, step, limit, done, deadlock or fault.
+    """Where the machine stands and why: `reason` is breakpoint, next, step, limit, done, deadlock or fault.
 
     An instruction's breakpoint stops before `cycle`, in which it issues; the others in the first cycle that sees the change.
     """
@@ -142,9 +142,12 @@ class Debugger:
             self._seen.clear()
         extra = self.break_at(pes=Rect(x, y, 1, 1))
         try:
-            return self.go(limit)
+            stop = self.go(limit)
         finally:
             self.clear(extra.number)
+        if stop.breakpoint == extra:
+            stop = self.last = replace(stop, reason="next", breakpoint=None)
+        return stop
 
     def go(self, limit: int | None = None, at_limit: str = "limit") -> Stop:
         """Go on to the next breakpoint, the end of the run, a fault, a deadlock, or cycle `limit`; what was printed is shown."""

@@ -175,7 +175,7 @@ class FeaturePlanner(Planner):
         """A random control wavelet: mostly something for one switch, now and then a task, once in a while one that is not there."""
         commands = [self.random.choice(list(Command)) for _ in range(self.random.choice([0, 1, 1, 1, 2, 3]))]
         task = self.random.choice([None, None, LAST_TASK, *range(1, self.num_tasks + 1)])
-        return control_bits(*commands, task=33 if self._chance(0.02) else task)
+        return control_bits(*commands, task=33 if self._chance(0.05) else task)
 
     def _command(self) -> None:
         """A control wavelet on a net; always through a register, so that nobody can prove what it will do."""

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wse.cli.options import emit, emit_json, json_option, output_option, progress_options
-from wse.errors import ConfigError
+from wse.cli.options import emit, emit_json, hang_option, json_option, output_option, progress_options, reporting_hang
+from wse.cli.trace import requested, trace_options, write_machine_trace
+from wse.errors import ConfigError, ProgramError
 from wse.progress import Progress
 
 if TYPE_CHECKING:
@@ -30,12 +31,16 @@ _max_cycles = click.option("--max-cycles", type=click.IntRange(1), help="stop be
 @_print_pes
 @_max_cycles
 @click.option("--pes", metavar="X,Y", help="only lines that these PEs run, such as 0:4,3")
+@click.option("--sanitize", is_flag=True, help="check every memory operand (slow)")
+@hang_option()
+@trace_options
 @json_option
 @output_option
 @progress_options
 def profile(
-    program: Path, print_pes: tuple[str, ...], max_cycles: int | None, pes: str | None, as_json: bool, output: Path | None,
-    progress: Progress,
+    program: Path, print_pes: tuple[str, ...], max_cycles: int | None, pes: str | None, sanitize: bool, hang: Path | None,
+    trace: Path | None, trace_events: str | None, trace_pes: str | None, trace_cycles: str | None, trace_max: int | None,
+    as_json: bool, output: Path | None, progress: Progress,
 ) -> None:  # fmt: skip
     """Run PROGRAM and show what each line of its kernels cost.
 
@@ -46,21 +51,28 @@ def profile(
     from wse.lines import line_cycles, line_facts, line_table
     from wse.warmup import warm_up
 
-    machine = load_program(program, print_pes)
+    traced = requested(trace, trace_events, trace_pes, trace_cycles, trace_max)
+    rect = parse_pes(pes) if pes else None
+    with progress.stage("building and loading the program"):
+        machine = load_program(program, print_pes, sanitize=sanitize)
     if as_json:
         machine.on_print = lambda printed: click.echo(printed, err=True)
-    rect = parse_pes(pes) if pes else None
+    if traced is not None:
+        machine.trace(traced)
     warm_up(progress)
     with progress.stage(f"running {program}", total=max_cycles, watch=lambda: machine.cycles, unit="cycles"):
         status = _run_in_stretches(machine, max_cycles)
     lines = line_cycles(machine.program, machine.counters(), rect)
+    if trace is not None:
+        write_machine_trace(machine, trace, [], progress)
     if as_json:
         facts = {"status": status.name.lower(), "cycles_total": machine.cycles, "lines": line_facts(lines)}
         emit_json(facts, output)
     else:
         emit(f"{line_table(lines)}\n\n{machine.cycles:,} cycles, {status.name.lower()}", output)
     if status != Status.LIMIT:
-        machine.check(status)
+        with reporting_hang(hang):
+            machine.check(status)
 
 
 def _run_in_stretches(machine: Machine, max_cycles: int | None) -> Status:
@@ -82,12 +94,18 @@ def _run_in_stretches(machine: Machine, max_cycles: int | None) -> Status:
 def debug(program: Path, print_pes: tuple[str, ...], script: Path | None, quiet: bool) -> None:
     """Run PROGRAM under a debugger: stop by PE, line, color, symbol or cycle, look, change, step.
 
-    PROGRAM as in `wse profile`. Commands come from a prompt (`help` lists them), from standard input, or from -x FILE.
+    PROGRAM as in `wse profile`; here one that is proved to hang runs too. Commands come from a prompt (`help` lists them), from
+    standard input, or from -x FILE.
     """
     from wse.cli.prompt import Prompt
     from wse.debug import Debugger
+    from wse.verify import verify
 
-    machine = load_program(program, print_pes)
+    machine = load_program(program, print_pes, refuse_hangs=False)
+    try:
+        verify(machine.program)
+    except ProgramError as error:
+        click.echo(error.render().replace("error", "warning", 1), err=True)
     commands = None
     if script is not None:
         try:
@@ -116,8 +134,11 @@ def parse_pes(text: str) -> Rect:
     return Rect(x, y, last_x - x + 1, last_y - y + 1)
 
 
-def load_program(path: Path, print_pes: tuple[str, ...] = ()) -> Machine:
-    """The machine that a program file describes, ready to run. Raises `ConfigError`, `ProgramError`."""
+def load_program(path: Path, print_pes: tuple[str, ...] = (), *, sanitize: bool = False, refuse_hangs: bool = True) -> Machine:
+    """The machine that a program file describes, ready to run; `sanitize`, `refuse_hangs` as `Machine` takes them.
+
+    Raises `ConfigError`, `ProgramError`.
+    """
     import runpy
 
     from wse.builder import ProgramBuilder
@@ -150,7 +171,9 @@ def load_program(path: Path, print_pes: tuple[str, ...] = ()) -> Machine:
         found = load(path)
     if isinstance(found, ProgramBuilder):
         found = found.link()
-    machine = Machine(found) if isinstance(found, Program) else found
+    if isinstance(found, Machine) and sanitize:
+        raise ConfigError(f"{path} has a Machine that is loaded already", help="give Machine(..., sanitize=True) there")
+    machine = Machine(found, sanitize, refuse_hangs=refuse_hangs) if isinstance(found, Program) else found
     if not isinstance(machine, Machine):
         raise ConfigError(
             f"{path} has no program", help="give it a variable or function `program`: a ProgramBuilder, a Program or a Machine"

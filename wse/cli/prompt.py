@@ -127,8 +127,8 @@ class Prompt(cmd.Cmd):
     def do_bt(self, text: str) -> None:
         """bt [X,Y]: what every thread of a PE does."""
         pe = self._split(text)[1]
-        self._say([f"PE({pe[0]},{pe[1]}) in cycle {self.debugger.machine.cycles}"])
-        self._say(f"  {line}" for line in describe_threads(self.debugger.machine, *pe))
+        threads = describe_threads(self.debugger.machine, *pe)
+        self._say([f"PE({pe[0]},{pe[1]}) in cycle {self.debugger.machine.cycles}", *(f"  {line}" for line in threads)])
 
     def do_p(self, text: str) -> None:
         """p NAME[INDEX] [X,Y] | p rN [X,Y]: print an array, elements of it, or a register (as i32 and f32)."""

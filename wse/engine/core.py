@@ -2,7 +2,8 @@
 
 `step_threads` is called only in cycles in which something can change; `account` fills in what the
 cycles between were spent on. An operation that meets nobody (memory and registers only, no other
-thread) runs in bulk: its end is computed when it starts, its arithmetic is done when it ends.
+thread) runs in bulk: its end is computed when it starts, its arithmetic is done when it ends. Where the run is known to last that
+long, both are done when it is issued.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ from __future__ import annotations
 import numpy as np
 
 from wse._jit import bits_to_f32, inline, leaf
-from wse.engine.account import account, data_cycle, room_for_beat
+from wse.engine.account import account, count_busy, count_elements, data_cycle, room_for_beat
 from wse.engine.alu import wrap_i32
 from wse.engine.beat import beat
+from wse.engine.elements import run_elements
 from wse.engine.issue import issue
 from wse.engine.marks import mark_issue
 from wse.engine.sanitize import leave
@@ -22,7 +24,7 @@ from wse.engine.switch import reroute
 from wse.engine.tasks import awaits_data, consume_for_task, listen, runnable_tasks, take_controls
 from wse.engine.trace import Category, Note, note
 from wse.engine.wheel import note_fault
-from wse.isa import Col, Done, Fault, Kind, Op, Operand, Type
+from wse.isa import Col, Done, Fault, Kind, Op, Operand, Stall, Type
 
 
 @inline
@@ -51,7 +53,7 @@ def step_threads(
     if thread[base, Thread.PHASE] == Phase.FREE:
         _step_main(
             clock, rate, code, plan, row_cycles, task_entry, queue_of, fifo, ring, chan, switch, binding, core, thread,
-            event, wheel, todo, mark, trace, sram_u16, shadow, regs, k, cycle,
+            event, wheel, todo, mark, trace, sram, sram_f32, sram_u16, shadow, regs, regs_f32, k, cycle,
         )  # fmt: skip
     named = np.int64(0)
     if core[k, Core.LISTENS]:
@@ -92,6 +94,22 @@ def step_threads(
         core[k, Core.ENDED] = 1
         clock[Clock.ALIVE] -= 1
     return look
+
+
+@inline
+def is_alone(plan, core, thread, k):
+    """Whether what core k does next, and when, is settled, and matters to it and the FIFOs it uses alone: it may do so ahead of time.
+
+    That is so in the middle of a task, with at most the main thread at work, on what the plan calls private.
+    """
+    if not core[k, Core.RUNNING] or core[k, Core.LISTENS]:
+        return False
+    th = core[k, Core.THREAD]
+    if core[k, Core.LIVE] > 0 and (
+        core[k, Core.LIVE] > 1 or thread[th, Thread.PHASE] == Phase.FREE or not plan[thread[th, Thread.ROW], Plan.PRIVATE]
+    ):
+        return False
+    return plan[core[k, Core.PC], Plan.PRIVATE] and not plan[core[k, Core.PC], Plan.MARKED]
 
 
 @inline
@@ -148,9 +166,12 @@ def _finish(clock, code, row_cycles, core, thread, trace, shadow, k, th, cycle):
 @leaf
 def _step_main(
     clock, rate, code, plan, row_cycles, task_entry, queue_of, fifo, ring, chan, switch, binding, core, thread,
-    event, wheel, todo, mark, trace, sram_u16, shadow, regs, k, cycle,
+    event, wheel, todo, mark, trace, sram, sram_f32, sram_u16, shadow, regs, regs_f32, k, cycle,
 ):  # fmt: skip
-    """Let the main thread pick a task or issue its next instruction, if it can."""
+    """Let the main thread pick a task or issue its next instruction, if it can.
+
+    What is known to be over before anything can meet it is run at once, and so is what follows it.
+    """
     th = core[k, Core.THREAD]
     while True:
         if not core[k, Core.RUNNING]:
@@ -205,7 +226,54 @@ def _step_main(
                 thread[target, Thread.NEXT] = NEVER
             core[k, Core.PC] = i + 1
             core[k, Core.READY] = cycle + rate[Rate.ISSUE]
-            return
+            over = _over_at_once(plan, core, thread, k, target)
+            if over > clock[Clock.AHEAD]:
+                return
+            _run_at_once(
+                clock, code, plan, row_cycles, core, thread, trace, sram, sram_f32, sram_u16, shadow, regs, regs_f32, k, th, over
+            )
+            if not is_alone(plan, core, thread, k):
+                return
+            cycle = over
+
+
+@inline
+def _over_at_once(plan, core, thread, k, th):
+    """The cycle in which the operation just issued on thread row th will be over, if nothing can meet it before; else NEVER."""
+    i = thread[th, Thread.ROW]
+    if not plan[i, Plan.PRIVATE] or not plan[i, Plan.BULKS] or plan[i, Plan.HELD] or thread[th, Thread.PHASE] != Phase.LIVE:
+        return NEVER
+    if th != core[k, Core.THREAD] or core[k, Core.LIVE] != 1 or core[k, Core.LISTENS]:
+        return NEVER
+    steps = thread[th, Thread.NUM] // thread[th, Thread.STEP]
+    return thread[th, Thread.NEXT] + _busy_cycles(plan, thread, th, i) + (steps - 1) * plan[i, Plan.GAP]
+
+
+@inline
+def _busy_cycles(plan, thread, th, i):
+    """Cycles of all beats of the operation on thread row th."""
+    step, lanes = thread[th, Thread.STEP], plan[i, Plan.LANES]
+    return thread[th, Thread.NUM] // step * ((step + lanes - 1) // lanes) * plan[i, Plan.CYCLES]
+
+
+@inline
+def _run_at_once(
+    clock, code, plan, row_cycles, core, thread, trace, sram, sram_f32, sram_u16, shadow, regs, regs_f32, k, th, over,
+):  # fmt: skip
+    """Execute the whole operation just issued on the main thread, thread row th, and let it be over in cycle `over`."""
+    num = thread[th, Thread.NUM]
+    run_elements(
+        code, thread, sram, sram_f32, sram_u16, regs, regs_f32, k, th, 0, num, thread[th, Thread.ADDR_A], thread[th, Thread.ADDR_B]
+    )
+    busy = _busy_cycles(plan, thread, th, thread[th, Thread.ROW])
+    count_elements(plan, core, thread, k, th, num)
+    count_busy(plan, row_cycles, core, thread, k, th, busy)
+    core[k, Core.STALL + Stall.OVERHEAD] += over - core[k, Core.ACCOUNTED] - busy
+    core[k, Core.ACCOUNTED] = over
+    core[k, Core.LAST_BANK] = 0
+    core[k, Core.LAST_THREAD] = 0
+    clock[Clock.LAST_ACTIVE] = max(clock[Clock.LAST_ACTIVE], over - 1)
+    _finish(clock, code, row_cycles, core, thread, trace, shadow, k, th, over)
 
 
 @leaf

@@ -159,10 +159,10 @@ class Thread(IntEnum):
     BULK_POS = 20  # first element of the bulk
     BULK_END = 21  # element after its last
     BULK_START = 22  # cycle of its first beat
-    HALF_A = 23  # of a packed operand: the element that came with the one before it
-    HALF_B = 24
+    WORD_A = 23  # of a packed operand: the latest wavelet, which holds two elements
+    WORD_B = 24
     HELD_B = 26
-    HALF_D = 25  # the half that waits to be sent with the other one
+    HALF_D = 25  # the element that waits to be sent with the next one
 
 
 class Phase(IntEnum):
@@ -182,7 +182,7 @@ class Plan(IntEnum):
     CYCLES = 2  # of a beat
     GAP = 3  # cycles added per step
     HELD = 4  # 0 no held operand, 1 a, 2 b
-    STREAMS = 5  # takes or sends one wavelet per element, and is neither mapped nor able to fault
+    STREAMS = 5  # takes or sends wavelets beat by beat, and is neither mapped nor able to fault
     FLOPS = 6  # per element
     READ_BYTES = 7
     WRITE_BYTES = 8
@@ -197,6 +197,7 @@ class Plan(IntEnum):
     PER_WAVELET = 17  # elements that a beat handles at most because of wavelets; 0 where they do not limit it
     ODD = 18  # has an operand that only `odd_beat` knows
     MARKED = 19  # issuing it is marked: a print, or where a debugger wants to stop
+    PRIVATE = 20  # when it issues and what it does matters to nobody but its core and the FIFOs it names; it cannot fault
 
 
 class Event(IntEnum):
