@@ -21,9 +21,11 @@ from typing import Any
 
 import numpy as np
 
+from wse.defects import Defects
 from wse.encode import encode
 from wse.errors import ProgramError
-from wse.isa import BRANCHES, MAX_POSITIONS, Col, Command, Done, Op, Pop, Port, Type, control_bits
+from wse.frame import Area, Frame
+from wse.isa import BRANCHES, MAX_POSITIONS, OPPOSITE, PORT_STEP, Col, Command, Done, Op, Pop, Port, Type, control_bits
 from wse.link import Array, EmptyArray, FifoArray, Fragment, Label, Route, link
 from wse.operands import Fifo, Popped, Push, Recv, Reg, Send, View, contiguous
 from wse.program import NO_OP, NUMPY_TYPE, Binding, HostPort, Program, Rect
@@ -35,11 +37,12 @@ MAIN_TASK = 0
 
 @dataclass
 class ProgramBuilder:
-    """Collects code, data and routes, then links them. `width`, `height`: the mesh, in PEs."""
+    """Collects code, data and routes, then links them. `width`, `height`: the mesh, in PEs; `defects`: what is dead on it."""
 
     spec: MachineSpec
     width: int
     height: int
+    defects: Defects | None = None
     fragments: list[Fragment] = field(default_factory=list)
     routes: dict[Route, int] = field(default_factory=dict)  # distinct ones, numbered
     route_at: dict[int, np.ndarray] = field(default_factory=dict)  # color -> int32 (height, width), index of a route, -1 unrouted
@@ -47,15 +50,38 @@ class ProgramBuilder:
     host_out: list[HostPort] = field(default_factory=list)
     source_lines: dict[str, int] = field(default_factory=dict)
     op_names: dict[str, int] = field(default_factory=lambda: {NO_OP: 0})
-    blocked: list[tuple[Rect, int]] = field(default_factory=list)
+    blocked: list[tuple[Area, int]] = field(default_factory=list)
+    frames: list[Frame] = field(default_factory=list)
     _free_regs: list[int] = field(default_factory=list)
     _num_labels: int = 0
     _op: int = 0
+    _frame: Frame | None = None
 
     def __post_init__(self) -> None:
         if not (1 <= self.width <= 4096 and 1 <= self.height <= 4096):
             raise ProgramError(f"mesh {self.width}x{self.height} must be between 1x1 and 4096x4096 PEs")
+        if self.defects is not None and (self.defects.width, self.defects.height) != (self.width, self.height):
+            raise ProgramError(f"the map of defects is of {self.defects.width}x{self.defects.height} PEs, not {self.width}x{self.height}")
         self._free_regs = list(range(self.spec.num_registers))
+
+    @contextmanager
+    def frame(self, frame: Frame) -> Iterator[None]:
+        """Rectangles given inside are in the frame's logical coordinates; host ports stay physical.
+
+        A route from one PE to the next of a frame that skips rows or columns between them is completed by straight passes there. Frames
+        do not nest. Raises `ProgramError` for a frame that leaves the mesh.
+        """
+        if self._frame is not None:
+            raise ProgramError("a frame inside a frame", notes=[kernel_line()])
+        if not Rect(0, 0, self.width, self.height).contains(frame.footprint):
+            raise ProgramError(f"frame at {frame.footprint} is outside the mesh of {self.width}x{self.height} PEs", notes=[kernel_line()])
+        if frame.skips:
+            self.frames.append(frame)
+        self._frame = frame
+        try:
+            yield
+        finally:
+            self._frame = None
 
     def pes(self, rect: Rect, task: int = MAIN_TASK) -> Pes:
         """The PEs of `rect`, to write code of `task` for; task 0 is the main task and starts by itself."""
@@ -64,11 +90,17 @@ class ProgramBuilder:
             raise ProgramError(f"rectangle {rect} has no PEs", notes=[kernel_line()])
         if not 0 <= task < self.spec.num_tasks:
             raise ProgramError(f"task {task} is outside 0..{self.spec.num_tasks - 1}", notes=[kernel_line()])
-        return Pes(self, rect, task)
+        return Pes(self, rect, task, self._area(rect))
 
     def _check_rect(self, rect: Rect) -> None:
-        if not Rect(0, 0, self.width, self.height).contains(rect):
+        if self._frame is not None and not self._frame.rect.contains(rect):
+            raise ProgramError(f"rectangle {rect} is outside its frame {self._frame.rect}", notes=[kernel_line()])
+        if self._frame is None and not Rect(0, 0, self.width, self.height).contains(rect):
             raise ProgramError(f"rectangle {rect} is outside the mesh of {self.width}x{self.height} PEs", notes=[kernel_line()])
+
+    def _area(self, rect: Rect) -> Area:
+        """The PEs of the mesh that `rect` names."""
+        return Area.of(rect) if self._frame is None else self._frame.area(rect)
 
     def route(self, rect: Rect, color: int, rx: Port, tx: Iterable[Port]) -> None:
         """On every PE of `rect`, wavelets of `color` come in from `rx` and go out through all of `tx` at once."""
@@ -104,20 +136,36 @@ class ProgramBuilder:
 
     def _route(self, rect: Rect, color: int, route: Route) -> None:
         self._check_rect(rect)
-        route = replace(route, line=self.line_index())
-        index = self.routes.setdefault(route, len(self.routes))
+        self._lay(color, self._area(rect), route)
+        for area, passing in self._passes(rect, route):
+            self._lay(color, area, passing)
+
+    def _lay(self, color: int, area: Area, route: Route) -> None:
         if color not in self.route_at:
             self.route_at[color] = np.full((self.height, self.width), -1, np.int32)
-        there = self.route_at[color][rect.y : rect.y + rect.height, rect.x : rect.x + rect.width]
-        clash = self._clash(there, route)
+        clash = self._clash(color, area, route)
         if clash is not None:
-            y, x, other = clash
+            x, y, other = clash
             raise ProgramError(
-                f"color {color} already has another route at PE ({x + rect.x},{y + rect.y})",
+                f"color {color} already has another route at PE {self._name(x, y)}",
                 notes=[f"there: {other}, {list(self.source_lines)[other.line]}", f"wanted: {route}, {kernel_line()}"],
                 help="a color has one rx port and one set of tx ports at a time: take another color, or a switch()",
             )
-        there[...] = index
+        route = replace(route, line=self.line_index())
+        self.route_at[color][area.index] = self.routes.setdefault(route, len(self.routes))
+
+    def _passes(self, rect: Rect, route: Route) -> Iterator[tuple[Area, Route]]:
+        """Straight passes over what the frame skips on the way from `rect`, routed so, to the next PEs, and where on the mesh they go."""
+        exits = [port for port in PORT_STEP if any(tx >> port & 1 for _, tx in route.positions)]
+        for port in exits if self._frame is not None else ():
+            gap = self._frame.gap(rect, port)  # type: ignore[union-attr]
+            if gap is not None:
+                yield gap, Route(((OPPOSITE[port], 1 << port),))
+
+    def _name(self, x: int, y: int) -> str:
+        """Coordinates of a PE of the mesh as text, with the frame's own where those differ."""
+        logical = self._frame.logical(x, y) if self._frame is not None else None
+        return f"({x},{y})" if logical in (None, (x, y)) else f"({x},{y}), logical ({logical[0]},{logical[1]})"  # type: ignore[index]
 
     def can_switch(
         self, rect: Rect, color: int, positions: Iterable[tuple[Port, Iterable[Port]]], *, ring: bool = False, pop: Pop = Pop.ALWAYS
@@ -125,16 +173,18 @@ class ProgramBuilder:
         """Whether `switch` with these arguments would meet no other route of `color`; a plain route is a ring of one that never pops."""
         if color not in self.route_at:
             return True
-        there = self.route_at[color][rect.y : rect.y + rect.height, rect.x : rect.x + rect.width]
-        return self._clash(there, self._switch(rect, color, positions, ring, pop)) is None
+        route = self._switch(rect, color, positions, ring, pop)
+        laid = [(self._area(rect), route), *self._passes(rect, route)]
+        return all(self._clash(color, area, wanted) is None for area, wanted in laid)
 
-    def _clash(self, there: np.ndarray, route: Route) -> tuple[int, int, Route] | None:
-        """Where in `there`, a part of a `route_at`, another route than `route` is, and which."""
+    def _clash(self, color: int, area: Area, route: Route) -> tuple[int, int, Route] | None:
+        """The first PE of `area`, as (x, y), where `color` has another route than `route`, and which."""
+        there = self.route_at[color][area.index]
         for number in np.unique(there[there >= 0]):
             other = list(self.routes)[number]
             if other.behaviour != route.behaviour:
                 y, x = np.argwhere(there == number)[0]
-                return int(y), int(x), other
+                return area.columns[x], area.rows[y], other
         return None
 
     def input(self, name: str, x: int, y: int, color: int, port: Port) -> None:
@@ -175,11 +225,11 @@ class ProgramBuilder:
         """The finished program. Raises `ProgramError` or `DoesNotFitError`."""
         return link(self, meta)
 
-    def emit(self, rect: Rect, task: int, item: Any) -> None:
-        """Append an instruction, label or array to what the PEs of `rect` have in `task`."""
+    def emit(self, area: Area, task: int, item: Any) -> None:
+        """Append an instruction, label or array to what the PEs of `area` have in `task`."""
         last = self.fragments[-1] if self.fragments else None
-        if last is None or last.rect != rect or last.task != task:
-            last = Fragment(rect, task)
+        if last is None or last.area != area or last.task != task:
+            last = Fragment(area, task)
             self.fragments.append(last)
         last.add(item, self._op)
 
@@ -195,6 +245,7 @@ class Pes:
     program: ProgramBuilder
     rect: Rect
     task: int
+    area: Area  # where on the mesh
 
     # --- data -------------------------------------------------------------------------------------------------
 
@@ -230,7 +281,7 @@ class Pes:
             if not -1 <= task < self.program.spec.num_tasks:
                 raise ProgramError(f"FIFO '{name}': no task {task}", notes=[where])
         self.program.emit(
-            self.rect, self.task, FifoArray(name, type, (int(capacity),), None, self.program.line_index(), on_push, on_pop)
+            self.area, self.task, FifoArray(name, type, (int(capacity),), None, self.program.line_index(), on_push, on_pop)
         )
         return Fifo(name, type)
 
@@ -238,7 +289,7 @@ class Pes:
         self, name: str, shape: tuple[int, ...], type: Type, data: np.ndarray | None, kind: builtins.type[Array] = Array
     ) -> View:
         shape = tuple(int(extent) for extent in shape)
-        self.program.emit(self.rect, self.task, kind(name, type, shape, data, self.program.line_index()))
+        self.program.emit(self.area, self.task, kind(name, type, shape, data, self.program.line_index()))
         return View(name, type, shape, contiguous(shape))
 
     # --- operands ---------------------------------------------------------------------------------------------
@@ -359,6 +410,8 @@ class Pes:
     def reroute(self, color: int, rx: Port, tx: Iterable[Port], position: int = 0) -> None:
         """Overwrite a position of this PE's route or switch of `color`, from the next cycle on."""
         rx, mask = self.program._position(self.rect, color, rx, tx)
+        for area, passing in self.program._passes(self.rect, Route(((rx, mask),))):
+            self.program._lay(color, area, passing)
         if not 0 <= position < MAX_POSITIONS:
             raise ProgramError(f"no position {position}", notes=[kernel_line()], help=f"positions are 0..{MAX_POSITIONS - 1}")
         row, _ = self._encode(Op.REROUTE)
@@ -375,7 +428,7 @@ class Pes:
 
     def place(self, label: Label) -> None:
         """Put `label` here."""
-        self.program.emit(self.rect, self.task, label)
+        self.program.emit(self.area, self.task, label)
 
     def jump(self, label: Label) -> None:
         """Go to `label`."""
@@ -422,11 +475,11 @@ class Pes:
             raise ProgramError(f"color {color} is outside 0..{self.program.spec.num_colors - 1}", notes=[where])
         if not 0 <= register.number < self.program.spec.num_registers:
             raise ProgramError(f"no register {register.number}", notes=[where])
-        self.program.emit(self.rect, self.task, Binding(self.task, color, register.number, self.program.line_index()))
+        self.program.emit(self.area, self.task, Binding(self.task, color, register.number, self.program.line_index()))
 
     def start_blocked(self, task: int) -> None:
         """Load these PEs with `task` blocked."""
-        self.program.blocked.append((self.rect, task))
+        self.program.blocked.append((self.area, task))
 
     def _control(self, op: Op, task: int = 0, label: Label | None = None) -> None:
         if not 0 <= task < self.program.spec.num_tasks:
@@ -446,4 +499,4 @@ class Pes:
 
     def _emit(self, row: np.ndarray, symbols: tuple[tuple[int, str], ...], label: Label | None = None) -> None:
         row[Col.LINE] = self.program.line_index()
-        self.program.emit(self.rect, self.task, (row, symbols, label))
+        self.program.emit(self.area, self.task, (row, symbols, label))

@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from wse.defects import parse_defects
 from wse.errors import ConfigError
 from wse.files import write_bytes
+from wse.frame import Frame
 from wse.isa import Port, Type
-from wse.program import Binding, CodeClass, HostPort, Program, SramFifo, Symbol
+from wse.program import Binding, CodeClass, HostPort, Program, Rect, SramFifo, Symbol
 from wse.spec import MachineSpec
 
 SCHEMA = 5
@@ -60,7 +62,10 @@ def load(path: Path) -> Program:
 
 def _header(program: Program) -> dict[str, Any]:
     """Everything of a program that is not an array."""
-    return {
+    defective = {} if program.defects is None else {"defects": program.defects.facts()}
+    if program.frames:
+        defective["frames"] = [dataclasses.asdict(frame) for frame in program.frames]
+    return defective | {
         "spec": program.spec.model_dump(),
         "mesh": [program.width, program.height],
         "classes": [dataclasses.asdict(cls) for cls in program.classes],
@@ -91,4 +96,6 @@ def _rebuild(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Program:
     return Program(
         spec=spec, width=width, height=height, classes=tuple(classes), **others,
         source_lines=tuple(header["source_lines"]), op_names=tuple(header["op_names"]), meta=header["meta"],
+        defects=parse_defects(header["defects"], "the program") if "defects" in header else None,
+        frames=tuple(Frame(Rect(**f["rect"]), tuple(f["columns"]), tuple(f["rows"])) for f in header.get("frames", ())),
     )  # fmt: skip
