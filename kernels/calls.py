@@ -28,7 +28,7 @@ class CalledProgram(ProgramBuilder):
     def pes(self, rect: Rect, task: int = MAIN_TASK) -> Pes:
         """As in `ProgramBuilder`."""
         pe = super().pes(rect, task)
-        return _CalledPes(self, pe.rect, pe.task, self._descriptor)
+        return _CalledPes(self, pe.rect, pe.task, pe.area, self._descriptor)
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,8 @@ class Area:
         """What picks them, as (rows, columns), out of an array (height, width) of the mesh."""
         if isinstance(self.columns, range) and isinstance(self.rows, range):
             return slice(self.rows.start, self.rows.stop), slice(self.columns.start, self.columns.stop)
-        return np.ix_(self.rows, self.columns)
+        rows, columns = np.ix_(self.rows, self.columns)
+        return rows, columns
 
     def pes(self, width: int) -> np.ndarray:
         """Their numbers on a mesh of this width, int64, row after row."""

@@ -62,7 +62,7 @@ def load(path: Path) -> Program:
 
 def _header(program: Program) -> dict[str, Any]:
     """Everything of a program that is not an array."""
-    defective = {} if program.defects is None else {"defects": program.defects.facts()}
+    defective: dict[str, Any] = {} if program.defects is None else {"defects": program.defects.facts()}
     if program.frames:
         defective["frames"] = [dataclasses.asdict(frame) for frame in program.frames]
     return defective | {

@@ -103,9 +103,9 @@ def _verify_defects(program: Program, defects: Defects) -> None:
         line = next((program.code[entry, Col.LINE] for entry in entries if entry >= 0), 0)
         raise ProgramError(f"PE {program.where(program.core_pe[at])} is dead and cannot run code", notes=[program.source_lines[line]],
                            help=_AROUND)  # fmt: skip
-    for port in (*program.host_in, *program.host_out):
-        if dead[port.pe] or closed[port.pe, port.port]:
-            raise ProgramError(f"host port '{port.name}' of color {port.color} is at PE {program.where(port.pe)}, which is dead there",
+    for end in (*program.host_in, *program.host_out):
+        if dead[end.pe] or closed[end.pe, end.port]:
+            raise ProgramError(f"host port '{end.name}' of color {end.color} is at PE {program.where(end.pe)}, which is dead there",
                                help="put host ports at PEs that work")  # fmt: skip
     pe, color = program.channel_pe, program.channel_color
     rx, tx = program.channel_ports()
