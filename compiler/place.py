@@ -78,6 +78,17 @@ class Placement:
         """The rectangle of the mesh each block lies in, skipped rows and columns included."""
         return tuple(frame.footprint for frame in self.frames)
 
+    def describe(self) -> list[str]:
+        """Where each block is, in words: its rectangle of the mesh, and its own coordinates where it skips some of that."""
+        found = []
+        for frame, columns, rows in zip(self.frames, self.skipped_columns, self.skipped_rows, strict=True):
+            text = str(frame.footprint)
+            if frame.skips:
+                lines = [f"{what} {', '.join(map(str, skipped))}" for what, skipped in (("columns", columns), ("rows", rows)) if skipped]
+                text += f", logical {frame.rect}: skips {' and '.join(lines)}"
+            found.append(text)
+        return found
+
     def verify(self) -> None:
         """Raise `ConfigError` unless every block lies inside the mesh, overlaps no other, and skips what is dead."""
         for rect, name in zip(self.rects, self.names, strict=True):

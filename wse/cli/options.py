@@ -46,27 +46,34 @@ class Rate(click.ParamType):
     name = "rate"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        return value if isinstance(value, float) else parse_rate(value, "a rate" if param is None else max(param.opts, key=len))
+        from wse.ranges import parse_rates
+
+        if isinstance(value, float):
+            return value
+        what = "a rate" if param is None else max(param.opts, key=len)
+        rates = parse_rates(value, what)
+        if len(rates) != 1:
+            raise ConfigError(f"{what} wants one rate, got '{value}'")
+        return rates[0]
 
 
-def parse_rate(text: str, what: str) -> float:
-    """`0.01` or `1%` as 0.01. Raises `ConfigError` naming `what` for anything that is not at least 0 and less than 1."""
-    try:
-        rate = float(text.strip().removesuffix("%")) / (100 if text.strip().endswith("%") else 1)
-    except ValueError:
-        rate = -1.0
-    if not 0 <= rate < 1:
-        raise ConfigError(f"{what} wants a share like 0.01 or 1%, got '{text}'")
-    return rate
-
-
-_DEFECT_OPTIONS = (
-    click.option("--defects", type=click.Path(path_type=Path), help="a map of dead PEs and links, as `wse defects` writes it"),
+_RANDOM_DEFECTS = (
     click.option("--dead-pes", type=Rate(), default=0.0, metavar="RATE", help="let so many of all PEs be dead, at random: 0.01 or 1%"),
     click.option("--dead-links", type=Rate(), default=0.0, metavar="RATE", help="likewise of all links between PEs"),
     click.option("--dead-routers", is_flag=True, help="the routers of dead PEs pass nothing either"),
-    click.option("--defect-seed", type=click.IntRange(0), default=0, metavar="N", help="of which are dead"),
+    click.option("--defect-seed", type=click.IntRange(0), default=0, metavar="N", help="decides which are dead"),
 )
+_DEFECT_OPTIONS = (
+    click.option("--defects", type=click.Path(path_type=Path), help="a map of dead PEs and links, as `wse defects` writes it"),
+    *_RANDOM_DEFECTS,
+)
+
+
+def random_defect_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Options that draw a map of defects."""
+    for option in reversed(_RANDOM_DEFECTS):
+        command = option(command)
+    return command
 
 
 def arch_options(command: Callable[..., Any]) -> Callable[..., Any]:
