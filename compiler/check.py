@@ -57,7 +57,7 @@ def compare(output: Output, expected: np.ndarray) -> OpCheck:
 def read_outputs(compiled: Compiled, machine: Machine) -> Iterator[Output]:
     """The outputs that SRAM still holds after a token, in graph order."""
     for i, block in enumerate(compiled.blocks):
-        rect = compiled.placement.rects[i]
+        rect, frame = compiled.placement.rects[i], compiled.placement.frames[i]
         for op, array, index, along_y in _arrays(compiled, i):
             copies = range(rect.width if along_y else rect.height)
             if op == "logits":
@@ -67,7 +67,7 @@ def read_outputs(compiled: Compiled, machine: Machine) -> Iterator[Output]:
             values, pes = np.zeros(shape, np.float32), np.zeros((*shape, 2), np.int64)
             for c, copy in enumerate(copies):
                 for j, part in enumerate(index):
-                    pe = (rect.x + copy, rect.y + j) if along_y else (rect.x + j, rect.y + copy)
+                    pe = frame.physical(*((rect.x + copy, rect.y + j) if along_y else (rect.x + j, rect.y + copy)))
                     there = part >= 0
                     values[c, part[there]] = machine.read(*pe, array).reshape(-1)[: len(part)][there]
                     pes[c, part[there]] = pe
@@ -82,14 +82,14 @@ def not_compared(compiled: Compiled) -> tuple[str, ...]:
 def changed_weights(compiled: Compiled, machine: Machine, block_name: str) -> list[tuple[str, str, tuple[int, int], int]]:
     """(op, array, PE, number of elements) of weights in a block's SRAM that are no longer as they were loaded."""
     i = next(i for i, block in enumerate(compiled.blocks) if block.name == block_name)
-    rect, loaded, changed = compiled.placement.rects[i], Machine(compiled.program), []
+    frame, loaded, changed = compiled.placement.frames[i], Machine(compiled.program), []
     prefix = "" if compiled.blocks[i].layer is None else f"L{compiled.blocks[i].layer}."
     mine = {op.name for op in compiled.blocks[i].ops(compiled.graph)}
     for op, array in WEIGHT_ARRAYS.items():
         if prefix + op not in mine:
             continue
-        for y in range(rect.y, rect.y + rect.height):
-            for x in range(rect.x, rect.x + rect.width):
+        for y in frame.rows:
+            for x in frame.columns:
                 num = int(np.sum(machine.read(x, y, array) != loaded.read(x, y, array)))
                 if num:
                     changed.append((prefix + op, array, (x, y), num))

@@ -61,7 +61,7 @@ def describe(name: str, placement: Placement, partitioner: Partitioner, measured
     ends = (None, *placement.rects, None)
     blocks = {
         block.name: Piece(costs[0], f"{block.width}x{block.height} at {rect}")
-        for (block,), costs, rect in zip(problem.shapes, problem.costs, placement.rects, strict=True)
+        for (block,), costs, rect in zip(problem.shapes, problem.costs, placement.footprints, strict=True)
     }
     costs = {net.name: Piece(problem.net(i, ends[i], ends[i + 1]), _how(net)) for i, net in enumerate(nets)}
     hottest, wavelets = _hottest_link(nets, problem.dim)
@@ -70,6 +70,7 @@ def describe(name: str, placement: Placement, partitioner: Partitioner, measured
     total = problem.cost(placement)
     facts = {
         "mesh": f"{placement.width}x{placement.height}",
+        **({"defects": placement.defects.digest} if placement.defects is not None else {}),
         **{key: placement.about.get(key, "?") for key in ("placer", "seed", "split", "objective")},
         "num_pes": sum(rect.num_pes for rect in placement.rects),
         "predicted_cycles_per_token": round(total.cycles), "predicted_hops_per_token": round(total.hops),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from wse.compiler.constraints import Constraints, read_constraints
+from wse.compiler.cost import ceil_div
 from wse.compiler.graph import Graph, build_graph
 from wse.compiler.load import load_model
 from wse.compiler.lower import fitting_copies, lower
@@ -14,9 +15,11 @@ from wse.compiler.model import Model, quantize_storage
 from wse.compiler.partition import Block, Partitioner
 from wse.compiler.place import Placement, read_placement
 from wse.compiler.placers import find_placement
+from wse.compiler.placers.greedy import try_place
 from wse.compiler.placers.problem import Problem, Search, make_problem
-from wse.compiler.placers.snake import default_mesh
+from wse.compiler.placers.snake import default_mesh, find_snake
 from wse.compiler.route import Net, route
+from wse.defects import Defects, read_defects
 from wse.errors import ConfigError
 from wse.program import Program
 from wse.spec import MachineSpec
@@ -29,8 +32,47 @@ READING_SHARE = {"anneal": 0.4, "exact": 0.1}
 
 
 @dataclass(frozen=True)
+class DefectOptions:
+    """What is dead on the mesh: as the file `map` says, or at random, with the arguments of `Defects.random`."""
+
+    map: Path | None = None
+    dead_pes: float = 0.0
+    dead_links: float = 0.0
+    seed: int = 0
+    dead_routers: bool = False
+
+    def __bool__(self) -> bool:
+        return self.map is not None or self.is_random
+
+    @property
+    def is_random(self) -> bool:
+        return bool(self.dead_pes or self.dead_links)
+
+    def on(self, width: int, height: int) -> Defects | None:
+        """The map for a mesh of this size, None if nothing is dead. Raises `ConfigError`."""
+        if self.map is None and not self.is_random:
+            return None
+        if self.map is None:
+            return Defects.random(width, height, self.dead_pes, self.dead_links, self.seed, self.dead_routers)
+        if self.is_random:
+            raise ConfigError("a map of defects is either given or drawn at random", help="leave --dead-pes and --dead-links out")
+        found = read_defects(self.map)
+        if (found.width, found.height) != (width, height):
+            raise ConfigError(f"{self.map} is a map of {found.width}x{found.height} PEs, the mesh has {width}x{height}")
+        return found
+
+    @property
+    def mesh(self) -> tuple[int, int] | None:
+        """The mesh a given map is of."""
+        if self.map is None:
+            return None
+        found = read_defects(self.map)
+        return found.width, found.height
+
+
+@dataclass(frozen=True)
 class PlaceOptions:
-    """How a model is put on the mesh. `placement` (a file) takes the place of all but `mesh`, which it must then agree with."""
+    """How a model is put on the mesh. `placement` (a file) takes the place of all but `mesh` and defects, with which it must then agree."""
 
     placer: str = "snake"
     split: str = "layer"
@@ -38,6 +80,7 @@ class PlaceOptions:
     search: Search = field(default_factory=Search)
     constraints: Path | None = None
     placement: Path | None = None
+    defects: DefectOptions = field(default_factory=DefectOptions)
 
 
 @dataclass(frozen=True)
@@ -138,6 +181,10 @@ def place_model(
         problem = fixed_problem(placement, partitioner)
         if mesh not in (None, (placement.width, placement.height)):
             raise ConfigError(f"{options.placement} is for a mesh of {placement.width}x{placement.height}, not {mesh[0]}x{mesh[1]}")  # type: ignore[index]
+        if options.defects and options.defects.on(placement.width, placement.height) != placement.defects:
+            theirs = f"defects: {placement.defects}" if placement.defects else "no defects"
+            raise ConfigError(f"{options.placement} was made for other defects", notes=[f"it has {theirs}"],
+                              help="leave the options on defects out: a placement brings its own")  # fmt: skip
     else:
         problem = _new_problem(partitioner, mesh, options)
         told = options.search.on_done
@@ -160,7 +207,7 @@ def fixed_problem(placement: Placement, partitioner: Partitioner) -> Problem:
              for n, side in zip(placement.names, of, strict=True)}  # fmt: skip
     pins = {name: (rect.x, rect.y) for name, rect in zip(placement.names, placement.rects, strict=True)}
     return Problem.of(partitioner, tuple((block,) for block in blocks), (placement.width, placement.height), "both",
-                      Constraints(pins=pins, sides=sides))  # fmt: skip
+                      Constraints(pins=pins, sides=sides), placement.defects)  # fmt: skip
 
 
 def _new_problem(partitioner: Partitioner, mesh: tuple[int, int] | None, options: PlaceOptions) -> Problem:
@@ -168,10 +215,24 @@ def _new_problem(partitioner: Partitioner, mesh: tuple[int, int] | None, options
     constraints = Constraints()
     if options.constraints is not None:
         constraints = read_constraints(options.constraints, tuple(block.name for block in blocks))
-    if mesh is None:
-        mesh = default_mesh(blocks, spec.width, spec.height) or (spec.width, spec.height)
-    _check_mesh(*mesh, spec, "--mesh")
-    return make_problem(partitioner, mesh, options.split, options.objective, constraints)
+    defects = options.defects
+
+    def on(mesh: tuple[int, int]) -> Problem:
+        return make_problem(partitioner, mesh, options.split, options.objective, constraints, defects.on(*mesh))
+
+    mesh = mesh or defects.mesh
+    if mesh is not None:
+        _check_mesh(*mesh, spec, "--mesh")
+        return on(mesh)
+    mesh = default_mesh(blocks, spec.width, spec.height) or (spec.width, spec.height)
+    if not defects:
+        return on(mesh)
+    for eighths in range(9):  # larger, until spare rows and columns make up for what is dead
+        wider = (min(spec.width, ceil_div(mesh[0] * (8 + eighths), 8)), min(spec.height, ceil_div(mesh[1] * (8 + eighths), 8)))
+        problem = on(wider)
+        if (find_snake if options.placer == "snake" else try_place)(problem) is not None:
+            return problem
+    return on(mesh)
 
 
 def _check_mesh(width: int, height: int, spec: MachineSpec, where: str) -> None:

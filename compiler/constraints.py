@@ -16,12 +16,11 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from wse.compiler.place import SIDES, read_json
+from wse.compiler.place import SIDES, Placement, read_json
 from wse.errors import ConfigError, nearest
 from wse.program import Rect
 
@@ -85,14 +84,14 @@ class Constraints:
     def __bool__(self) -> bool:
         return any((self.pins, self.shapes, self.spans, self.sides, self.relations, self.keep_out))
 
-    def broken(self, names: Iterable[str], rects: Iterable[Rect], mesh: Rect) -> str | None:
-        """The first constraint that rectangles placed so break, in words; None when all hold."""
-        where = dict(zip(names, rects, strict=True))
-        for name, rect in where.items():
+    def broken(self, placement: Placement) -> str | None:
+        """The first constraint that a placement breaks, in words; None when all hold."""
+        where, mesh = dict(zip(placement.names, placement.footprints, strict=True)), placement.mesh
+        for (name, rect), own in zip(where.items(), placement.rects, strict=True):
             if name in self.pins and (rect.x, rect.y) != self.pins[name]:
                 return f"'{name}' is pinned at {self.pins[name]}, not at {rect}"
-            if name in self.shapes and (rect.width, rect.height) != self.shapes[name]:
-                return f"'{name}' shall be {self.shapes[name][0]}x{self.shapes[name][1]} PEs, not {rect.width}x{rect.height}"
+            if name in self.shapes and (own.width, own.height) != self.shapes[name]:
+                return f"'{name}' shall be {self.shapes[name][0]}x{self.shapes[name][1]} PEs, not {own.width}x{own.height}"
             if name in self.spans and not self.spans[name].area(mesh).contains(rect):
                 return f"'{name}' at {rect} leaves {self.spans[name]}"
             for area in self.keep_out:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 
@@ -56,20 +57,23 @@ def lower(
 
     Raises `DoesNotFitError` when a PE's SRAM is too small.
     """
-    program = ProgramBuilder(spec, placement.width, placement.height)
+    program = ProgramBuilder(spec, placement.width, placement.height, placement.defects)
     for lane in (lane for net in nets for lane in net.lanes):
         for (x, y), (rx, tx) in lane.hops.items():
             program.route(Rect(x, y, 1, 1), lane.color, rx, tx)
     again = program.label("next token")
     storage = {"f16": Type.F16, "f32": Type.F32}[dtype]
-    for i, (block, rect) in enumerate(zip(blocks, placement.rects, strict=True)):
-        lowering = _Block(program, model, rect, block, storage, context, nets[i], nets[i + 1], kept)
-        if block.part is Part.FINAL:
-            lowering.final(again, head)
-        else:
-            lowering.layer(again)
+    for i, (block, frame) in enumerate(zip(blocks, placement.frames, strict=True)):
+        into = replace(nets[i], entries=tuple(found for pe in nets[i].entries if (found := frame.logical(*pe))))
+        out = replace(nets[i + 1], exits=tuple(found for pe in nets[i + 1].exits if (found := frame.logical(*pe))))
+        with program.frame(frame):
+            lowering = _Block(program, model, frame.rect, block, storage, context, into, out, kept)
+            if block.part is Part.FINAL:
+                lowering.final(again, head)
+            else:
+                lowering.layer(again)
     program.input(TOKENS_IN, *nets[0].exits[0], nets[0].lanes[0].color, Port.WEST)
-    program.output(RESULTS_OUT, placement.width - 1, nets[-1].exits[0][1], nets[-1].lanes[0].color, Port.EAST)
+    program.output(RESULTS_OUT, *nets[-1].entries[0], nets[-1].lanes[0].color, Port.EAST)
     return program.link(model=model.name, dtype=dtype, context=str(context), head=head)
 
 

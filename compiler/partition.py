@@ -6,6 +6,7 @@ block with attention are its KV groups, each cut into `slices` of the head size;
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -21,6 +22,7 @@ CODE_BYTES = 4096  # kept free for a block's instructions; the linker checks the
 SPLITS = ("layer", "half")
 MAX_SIDE = 256  # PEs along a side of a block
 TALLER = (1, 1.12, 1.25, 1.5, 1.75, 2, 2.5, 3, 4)  # heights tried, as multiples of the least that fits
+FEW_PES = 1.25  # times those of the shape with the fewest: what is worth trying for its width alone
 WEIGHINGS = 6  # steps from all weight on one of cycles, hops and PEs to none
 
 
@@ -66,9 +68,12 @@ class Partitioner:
         """The blocks, each in the shape of least predicted cycles times PEs. Raises `DoesNotFitError`."""
         return tuple(shapes[0] for shapes in self.candidates(split))
 
-    def candidates(self, split: str = "layer", room: Callable[[str], tuple[int, int]] | None = None) -> tuple[tuple[Block, ...], ...]:
+    def candidates(
+        self, split: str = "layer", room: Callable[[str], tuple[int, int]] | None = None, num_widths: int = 0
+    ) -> tuple[tuple[Block, ...], ...]:
         """Per block the shapes worth trying, that of least predicted cycles times PEs first.
 
+        `num_widths`: the lowest shapes of so many widths, from the narrowest to the widest, are among them if they take few PEs.
         `room`: by block name the width and height there is for it; when no shape is that small, the shapes are those for the whole
         machine. Raises `DoesNotFitError` naming the block and what would fit.
         """
@@ -82,7 +87,7 @@ class Partitioner:
         for name, layer, part in [*named, ("final", None, Part.FINAL)]:
             size = room(name) if room else machine
             if (part, size) not in known:
-                known[part, size] = self._shapes(part, *size) or self._shapes(part, *machine)
+                known[part, size] = self._shapes(part, *size, num_widths) or self._shapes(part, *machine)
             blocks.append(tuple(replace(shape, name=name, layer=layer) for shape in known[part, size]))
         return tuple(blocks)
 
@@ -112,7 +117,7 @@ class Partitioner:
         """A block's shape with all that its sizes follow from."""
         return Shape(self.config, block.part, block.width, block.height, block.slices, self.context)
 
-    def _shapes(self, part: Part, max_width: int, max_height: int) -> tuple[Block, ...]:
+    def _shapes(self, part: Part, max_width: int, max_height: int, num_widths: int = 0) -> tuple[Block, ...]:
         """The shapes within a size; empty when there are none. Raises `DoesNotFitError` if the whole machine is too small."""
         found: list[tuple[Block, Cost]] = []
         least = (1 << 62, 0, 0)
@@ -136,7 +141,14 @@ class Partitioner:
                 f"block '{part}' does not fit: {need} B on a PE even on {width}x{height} PEs, of {self.spec.data_bytes - CODE_BYTES} B",
                 help="ask for a shorter context, --dtype f16, or a machine with more SRAM or PEs",
             )
-        return _worth_trying(found) if found else ()
+        if not found:
+            return ()
+        shapes = _worth_trying(found)
+        lowest = [next(same)[0] for _, same in itertools.groupby(found, lambda pair: pair[0].width)]
+        few = FEW_PES * min(block.num_pes for block in lowest)
+        lowest = [block for block in lowest if block.num_pes <= few]
+        picked = [lowest[k * len(lowest) // num_widths] for k in range(num_widths)]
+        return tuple(dict.fromkeys((*shapes, *picked)))
 
     def _widths(self, part: Part) -> Iterator[tuple[int, int]]:
         """(width, slices) a block may have."""

@@ -12,10 +12,11 @@ _STEPS = np.array([PORT_STEP[Port(port)] for port in range(4)], np.int64)  # (po
 _NEVER = np.int64(1 << 60)
 
 
-def find_path(cost: np.ndarray, link_cost: np.ndarray, start: PE, end: PE, closed: set[PE]) -> list[PE]:
+def find_path(cost: np.ndarray, link_cost: np.ndarray, start: PE, end: PE, closed: set[PE], dead: np.ndarray) -> list[PE]:
     """PEs from `start` to `end`, of least cost: 1 per link, `cost[y, x]` per PE entered, `link_cost[y, x, port]` per link.
 
-    `closed`: PEs not to pass (an end among them may still be entered). Empty when there is no way. Ties go to the port of lowest number.
+    `closed`: PEs not to pass (an end among them may still be entered). A link of negative cost cannot be crossed; PEs where
+    `dead[y, x]` are only passed straight on. Empty when there is no way. Ties go to the port of lowest number.
     """
     height, width = cost.shape
     best = np.full(height * width, _NEVER)
@@ -23,21 +24,22 @@ def find_path(cost: np.ndarray, link_cost: np.ndarray, start: PE, end: PE, close
     for x, y in closed - {end}:
         best[y * width + x] = -1
     heap_key, heap_pe = np.empty(4 * height * width, np.int64), np.empty(4 * height * width, np.int64)
-    _search(cost.reshape(-1), link_cost.reshape(-1, 4), _STEPS, width, start[1] * width + start[0], end[1] * width + end[0],
-            best, came, heap_key, heap_pe)  # fmt: skip
+    _search(cost.reshape(-1), link_cost.reshape(-1, 4), dead.reshape(-1), _STEPS, width, start[1] * width + start[0],
+            end[1] * width + end[0], best, came, heap_key, heap_pe)  # fmt: skip
     pe = end[1] * width + end[0]
     if came[pe] < 0 and start != end:
         return []
     path = [end]
     while path[-1] != start:
-        dx, dy = _STEPS[came[pe]]
+        if not dead.flat[pe]:  # else as it was come to beyond
+            dx, dy = _STEPS[came[pe]]
         pe -= dy * width + dx
         path.append((int(pe % width), int(pe // width)))
     return path[::-1]
 
 
 @kernel(sources=(__file__,))
-def _search(cost, link_cost, steps, width, start, end, best, came, heap_key, heap_pe):
+def _search(cost, link_cost, dead, steps, width, start, end, best, came, heap_key, heap_pe):
     """Fill `best` and `came` (the port through which each PE was entered) until `end` is settled."""
     height = best.shape[0] // width
     end_x, end_y = end % width, end // width
@@ -72,8 +74,17 @@ def _search(cost, link_cost, steps, width, start, end, best, came, heap_key, hea
             if nx < 0 or ny < 0 or nx >= width or ny >= height:
                 continue
             there = ny * width + nx
+            if link_cost[pe, port] < 0:
+                continue
             far = best[pe] + 1 + cost[there] + link_cost[pe, port]
-            if far < best[there]:
+            while dead[there] and best[there] >= 0:  # straight on to the first that is not
+                nx, ny = nx + steps[port, 0], ny + steps[port, 1]
+                if nx < 0 or ny < 0 or nx >= width or ny >= height or link_cost[there, port] < 0:
+                    break
+                far += 1 + link_cost[there, port]
+                there = ny * width + nx
+                far += cost[there]
+            if not dead[there] and far < best[there]:
                 best[there] = far
                 came[there] = port
                 key = far + abs(end_x - nx) + abs(end_y - ny)

@@ -21,8 +21,8 @@ from wse.compiler.nets import KIND_NAMES, STACKED, TRUNK, measure
 from wse.compiler.path import find_path
 from wse.compiler.place import Placement
 from wse.errors import DoesNotFitError
+from wse.frame import Frame
 from wse.isa import OPPOSITE, PORT_STEP, Port
-from wse.program import Rect
 
 FIRST_NET_COLOR = 16  # those below belong to the insides of blocks: 5 along each axis, 3 for heads, 2 to gather, 1 to spread
 ROUNDS = 12  # of negotiation
@@ -46,7 +46,7 @@ class Net:
     """How one vector gets from block to block.
 
     `kind`: of `nets.py`. A trunk has one lane, the others one per row. `exits`: per lane the PE that sends it. `entries`: per row of
-    the block that takes it, the PE it reaches first; empty when the host takes it. `detour`: links beyond the shortest way.
+    the block that takes it, the PE it reaches first. The host's end is at the mesh's edge. `detour`: links beyond the shortest way.
     """
 
     name: str
@@ -83,9 +83,18 @@ class _Wish:
     tail: dict[PE, set[Port]]
     path: list[PE] = field(default_factory=list)
 
+    def strays(self, num: int) -> bool:
+        """Whether start and end, of one of `num` lanes, are neither in line nor as near as in neighbouring blocks."""
+        across, down = abs(self.start[0] - self.end[0]), abs(self.start[1] - self.end[1])
+        return bool(across and down) or across + down >= 2 * num
+
     @property
     def pes(self) -> set[PE]:
         return self.tail.keys() | set(self.path)
+
+
+_Plan = tuple[int, list[_Wish], tuple[PE, ...], tuple[PE, ...]]
+"""(kind, lanes wanted, exits, entries) of a net."""
 
 
 def route(placement: Placement, dim: int, num_colors: int) -> tuple[Net, ...]:
@@ -95,8 +104,15 @@ def route(placement: Placement, dim: int, num_colors: int) -> tuple[Net, ...]:
     """
     names = ("host", *placement.names, "host")
     plans = [_plan(placement, dim, i) for i in range(len(placement.rects) + 1)]
-    wishes = [wish for _, wanted, _, _ in plans for wish in wanted]
-    colors = _negotiate(placement, wishes, num_colors - FIRST_NET_COLOR, [f"{a} -> {b}" for a, b in itertools.pairwise(names)])
+    names_of = [f"{a} -> {b}" for a, b in itertools.pairwise(names)]
+    try:
+        wishes, colors = _negotiate(placement, plans, num_colors - FIRST_NET_COLOR, names_of)
+    except DoesNotFitError:  # lanes that bend, since their blocks skip different rows or columns, or go far, take many colors
+        stray = [i for i, (_, wanted, _, _) in enumerate(plans) if len(wanted) > 1 and any(wish.strays(len(wanted)) for wish in wanted)]
+        if not stray:
+            raise
+        plans = [_trunk(placement, i) if i in stray else plan for i, plan in enumerate(plans)]
+        wishes, colors = _negotiate(placement, plans, num_colors - FIRST_NET_COLOR, names_of)
     nets = []
     for i, (kind, _, exits, entries) in enumerate(plans):
         mine = [(wish, color) for wish, color in zip(wishes, colors, strict=True) if wish.net == i]
@@ -108,55 +124,96 @@ def route(placement: Placement, dim: int, num_colors: int) -> tuple[Net, ...]:
 
 def final_exit(placement: Placement) -> PE:
     """The PE through which the last block's results leave: the top of its output side, east unless it is west."""
-    rect = placement.rects[-1]
-    return (rect.x if placement.outputs[-1] == Port.WEST else rect.x + rect.width - 1, rect.y)
+    frame = placement.frames[-1]
+    return frame.columns[0 if placement.outputs[-1] == Port.WEST else -1], frame.rows[0]
 
 
-def _plan(placement: Placement, dim: int, i: int) -> tuple[int, list[_Wish], tuple[PE, ...], tuple[PE, ...]]:
+def _trunk(placement: Placement, i: int) -> _Plan:
+    """The plan of net i, between two blocks, as a trunk from the corner of the one to the nearest of the other."""
+    corners = []
+    for frame, side in ((placement.frames[i - 1], placement.outputs[i - 1]), (placement.frames[i], placement.inputs[i])):
+        xs = [frame.columns[k] for k, far in ((0, Port.EAST), (-1, Port.WEST)) if side != far]
+        ys = [frame.rows[k] for k, far in ((0, Port.SOUTH), (-1, Port.NORTH)) if side != far]
+        corners.append(list(itertools.product(xs, ys)))
+    start, end = min(itertools.product(*corners), key=lambda pair: abs(pair[0][0] - pair[1][0]) + abs(pair[0][1] - pair[1][1]))
+    into = placement.frames[i]
+    return TRUNK, [_Wish(i, start, Port.RAMP, end, _column(into, *end))], (start,), _column_pes(into, end[0])
+
+
+def _plan(placement: Placement, dim: int, i: int) -> _Plan:
     """(kind, lanes wanted, exits, entries) of net i."""
     if i == len(placement.rects):
         start = final_exit(placement)
-        end = (placement.width - 1, start[1])
-        return TRUNK, [_Wish(i, start, Port.RAMP, end, {end: {Port.EAST}})], (start,), ()
-    b = placement.rects[i]
+        end = _edge(placement, placement.width - 1, start[1])
+        return TRUNK, [_Wish(i, start, Port.RAMP, end, {end: {Port.EAST}})], (start,), (end,)
+    into = placement.frames[i]
     if i == 0:
-        x = b.x + b.width - 1 if placement.inputs[0] == Port.EAST else b.x
-        y = b.y + b.height - 1 if placement.inputs[0] == Port.SOUTH else b.y
-        return TRUNK, [_Wish(i, (0, y), Port.WEST, (x, y), _column(b, x, y))], ((0, y),), _column_pes(b, x)
-    a = placement.rects[i - 1]
+        x = into.columns[-1 if placement.inputs[0] == Port.EAST else 0]
+        y = into.rows[-1 if placement.inputs[0] == Port.SOUTH else 0]
+        host = _edge(placement, 0, y)
+        return TRUNK, [_Wish(i, host, Port.WEST, (x, y), _column(into, x, y))], (host,), _column_pes(into, x)
+    a, b, out = placement.rects[i - 1], placement.rects[i], placement.frames[i - 1]
     kind, _, _, ax, ay, bx, by = measure(
         dim, a.x, a.y, a.width, a.height, placement.outputs[i - 1], b.x, b.y, b.width, b.height, placement.inputs[i], 1, 1
     )
     if kind == TRUNK:
-        return kind, [_Wish(i, (ax, ay), Port.RAMP, (bx, by), _column(b, bx, by))], ((ax, ay),), _column_pes(b, bx)
+        start, end = out.physical(ax, ay), into.physical(bx, by)
+        return kind, [_Wish(i, start, Port.RAMP, end, _column(into, *end))], (start,), _column_pes(into, end[0])
     rows = [r for r in range(a.height) if r * -(-dim // a.height) < dim]  # the last rows may hold nothing
-    step = 1 if kind == STACKED else 0
-    exits = tuple((ax + step * r, ay + r) for r in rows)
-    entries = tuple((bx + step * r, by + r) for r in rows)
-    tails = [{pe: {Port.RAMP}} if kind == STACKED else _row(b, pe) for pe in entries]
+    across = [(out.physical(ax, ay)[0], into.physical(bx, by)[0])] * len(rows)
+    if kind == STACKED:
+        across = _stacked_columns(out, into, len(rows))
+    exits = tuple((x, out.rows[r]) for r, (x, _) in zip(rows, across, strict=True))
+    entries = tuple((x, into.rows[r]) for r, (_, x) in zip(rows, across, strict=True))
+    tails = [{pe: {Port.RAMP}} if kind == STACKED else _row(into, pe) for pe in entries]
     return kind, [_Wish(i, s, Port.RAMP, e, tail) for s, e, tail in zip(exits, entries, tails, strict=True)], exits, entries
 
 
-def _column_pes(rect: Rect, x: int) -> tuple[PE, ...]:
-    return tuple((x, y) for y in range(rect.y, rect.y + rect.height))
+def _edge(placement: Placement, x: int, y: int) -> PE:
+    """The PE of column x, an outer one, that the host joins: that of row y, or the nearest that works."""
+    if placement.defects is None:
+        return x, y
+    working = np.flatnonzero(~placement.defects.dead[:, x])
+    if not len(working):
+        raise DoesNotFitError(f"every PE of column {x} is dead: the host finds no way in")
+    return x, int(working[np.argmin(np.abs(working - y))])
 
 
-def _column(rect: Rect, x: int, y: int) -> dict[PE, set[Port]]:
+def _stacked_columns(out: Frame, into: Frame, num: int) -> list[tuple[int, int]]:
+    """The column of each of `num` lanes where it leaves and where it enters: the same one as long as both frames use as many."""
+    left = max(out.columns[0], into.columns[0])
+    both = sorted(set(out.columns) & set(into.columns))
+    if len(both) >= num:
+        return [(x, x) for x in both[:num]]
+    a, b = ([x for x in frame.columns if x >= left][:num] for frame in (out, into))
+    return list(zip(a, b, strict=True))
+
+
+def _column_pes(frame: Frame, x: int) -> tuple[PE, ...]:
+    return tuple((x, y) for y in frame.rows)
+
+
+def _column(frame: Frame, x: int, y: int) -> dict[PE, set[Port]]:
     """From (x, y), the top or bottom of a column, on to all of it."""
-    onward = Port.SOUTH if y == rect.y else Port.NORTH
-    far = rect.y + rect.height - 1 if y == rect.y else rect.y
-    return {pe: {Port.RAMP} if pe[1] == far else {Port.RAMP, onward} for pe in _column_pes(rect, x)}
+    onward, far = (Port.SOUTH, frame.rows[-1]) if y == frame.rows[0] else (Port.NORTH, frame.rows[0])
+    return {(x, at): _drop(at in frame.rows, at == far, onward) for at in range(frame.rows[0], frame.rows[-1] + 1)}
 
 
-def _row(rect: Rect, entry: PE) -> dict[PE, set[Port]]:
+def _row(frame: Frame, entry: PE) -> dict[PE, set[Port]]:
     """From the west or east end of a row on to all of it."""
-    onward, far = (Port.EAST, rect.x + rect.width - 1) if entry[0] == rect.x else (Port.WEST, rect.x)
-    return {(x, entry[1]): {Port.RAMP} if x == far else {Port.RAMP, onward} for x in range(rect.x, rect.x + rect.width)}
+    onward, far = (Port.EAST, frame.columns[-1]) if entry[0] == frame.columns[0] else (Port.WEST, frame.columns[0])
+    return {(at, entry[1]): _drop(at in frame.columns, at == far, onward) for at in range(frame.columns[0], frame.columns[-1] + 1)}
 
 
-def _negotiate(placement: Placement, wishes: list[_Wish], num_free: int, names: list[str]) -> list[int]:
-    """Give every wish a path; their colors, from 0. Straight lines first, then whoever crosses a full router again."""
-    traffic = _Traffic(placement.width, placement.height, num_free)
+def _drop(used: bool, last: bool, onward: Port) -> set[Port]:
+    """The tx ports of a PE on the way along a block: to its core if the block uses it, and on unless it is the last."""
+    return ({Port.RAMP} if used else set()) | (set() if last else {onward})
+
+
+def _negotiate(placement: Placement, plans: list[_Plan], num_free: int, names: list[str]) -> tuple[list[_Wish], list[int]]:
+    """The lanes wanted, each with a path, and their colors, from 0. Straight lines first, then whoever crosses a full router again."""
+    wishes = [wish for _, wanted, _, _ in plans for wish in wanted]
+    traffic = _Traffic(placement, num_free)
     again = wishes
     for _ in range(ROUNDS):
         for wish in again:
@@ -167,7 +224,7 @@ def _negotiate(placement: Placement, wishes: list[_Wish], num_free: int, names: 
             traffic.count(wish, 1)
         colors, conflicts = _color(wishes)
         if max(colors) < num_free:
-            return colors
+            return wishes, colors
         lacking = {i for i, color in enumerate(colors) if color >= num_free}
         full = lacking | {other for i in lacking for other in conflicts[i]}
         traffic.raise_prices(wishes[i] for i in full)
@@ -185,8 +242,11 @@ def _negotiate(placement: Placement, wishes: list[_Wish], num_free: int, names: 
 class _Traffic:
     """What routers and links carry so far, and what it costs to come on top; arrays are (y, x) and (y, x, port)."""
 
-    def __init__(self, width: int, height: int, num_free: int):
+    def __init__(self, placement: Placement, num_free: int):
+        width, height = placement.width, placement.height
         self.num_free = num_free
+        self.dead = np.zeros((height, width), bool) if placement.defects is None else placement.defects.dead
+        self.closed = np.zeros((height, width, 4), bool) if placement.defects is None else placement.defects.closed
         self.crowd = np.zeros((height, width), np.int32)  # lanes per router
         self.shared = np.zeros((height, width, 4), np.int32)  # lanes per link
         self.price = np.zeros((height, width), np.int32)  # of routers that were full before
@@ -200,14 +260,17 @@ class _Traffic:
                 self.shared[a[1], a[0], _port(a, b)] += change
 
     def straight(self, wish: _Wish) -> list[PE] | None:
-        """The path along y, then along x, if no router on it has a price or is full, no link is shared, and it meets no tail of its own."""
+        """The path along y, then x, if no router on it has a price or is full, no link is shared or dead, and it meets no own tail."""
         (x, y), path = wish.start, [wish.start]
+        if self.dead[wish.end[1], x]:
+            return None
         while (x, y) != wish.end:
             if y != wish.end[1]:
                 y += 1 if wish.end[1] > y else -1
             else:
                 x += 1 if wish.end[0] > x else -1
-            if self.shared[path[-1][1], path[-1][0], _port(path[-1], (x, y))]:
+            link = path[-1][1], path[-1][0], _port(path[-1], (x, y))
+            if self.shared[link] or self.closed[link]:
                 return None
             path.append((x, y))
         dear = any(self.price[y, x] or self.crowd[y, x] >= self.num_free for x, y in path)
@@ -216,7 +279,8 @@ class _Traffic:
     def cheapest(self, wish: _Wish) -> list[PE]:
         """The path of least cost; empty when there is none."""
         cost = self.price + FULL_ROUTER_COST * np.maximum(0, self.crowd + 1 - self.num_free)
-        return find_path(cost, SHARED_LINK_COST * self.shared, wish.start, wish.end, set(wish.tail))
+        link_cost = np.where(self.closed, -1, SHARED_LINK_COST * self.shared)
+        return find_path(cost, link_cost, wish.start, wish.end, set(wish.tail), self.dead)
 
     def raise_prices(self, wishes: Iterable[_Wish]) -> None:
         """Routers where several of these wishes meet get dearer."""

@@ -39,7 +39,7 @@ class CalledProgram(ProgramBuilder):
     def pes(self, rect: Rect, task: int = MAIN_TASK) -> CalledPes:
         """As in `ProgramBuilder`."""
         pe = super().pes(rect, task)
-        return CalledPes(self, pe.rect, pe.task, self._scratch)
+        return CalledPes(self, pe.rect, pe.task, pe.area, self._scratch)
 
 
 @dataclass(frozen=True)

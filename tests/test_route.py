@@ -32,7 +32,7 @@ def test_a_path_is_as_cheap_as_networkx_says(data):
             there = (x + dx, y + dy)
             if there in graph and (there not in closed or there == end) and ((x, y) not in closed):
                 graph.add_edge((x, y), there, weight=1 + int(cost[there[1], there[0]]) + int(link_cost[y, x, port]))
-    path = find_path(cost, link_cost, start, end, closed)
+    path = find_path(cost, link_cost, start, end, closed, np.zeros((height, width), bool))
     if not nx.has_path(graph, start, end):
         assert path == []
         return

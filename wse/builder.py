@@ -21,9 +21,11 @@ from typing import Any
 
 import numpy as np
 
+from wse.defects import Defects
 from wse.encode import encode, encode_print
 from wse.errors import ProgramError
-from wse.isa import BRANCHES, MAX_POSITIONS, PORT_STEP, Col, Command, Done, Op, Pop, Port, Type, control_bits
+from wse.frame import Area, Frame
+from wse.isa import BRANCHES, MAX_POSITIONS, OPPOSITE, PORT_STEP, Col, Command, Done, Op, Pop, Port, Type, control_bits
 from wse.link import Array, EmptyArray, FifoArray, Fragment, Label, PlacedLabel, Route, link
 from wse.operands import Fifo, Popped, Push, Recv, Reg, Send, View, contiguous
 from wse.program import NO_OP, NUMPY_TYPE, Binding, HostPort, Print, Program, Rect
@@ -40,11 +42,12 @@ def _refusal(message: str, help: str, rect: Rect | None = None) -> ProgramError:
 
 @dataclass
 class ProgramBuilder:
-    """Collects code, data and routes, then links them. `width`, `height`: the mesh, in PEs."""
+    """Collects code, data and routes, then links them. `width`, `height`: the mesh, in PEs; `defects`: what is dead on it."""
 
     spec: MachineSpec
     width: int
     height: int
+    defects: Defects | None = None
     fragments: list[Fragment] = field(default_factory=list)
     routes: dict[Route, int] = field(default_factory=dict)  # distinct ones, numbered
     route_at: dict[int, np.ndarray] = field(default_factory=dict)  # color -> int32 (height, width), index of a route, -1 unrouted
@@ -54,15 +57,40 @@ class ProgramBuilder:
     source_texts: list[str] = field(default_factory=list)
     prints: dict[Print, int] = field(default_factory=dict)
     op_names: dict[str, int] = field(default_factory=lambda: {NO_OP: 0})
-    blocked: list[tuple[Rect, int]] = field(default_factory=list)
+    blocked: list[tuple[Area, int]] = field(default_factory=list)
+    frames: list[Frame] = field(default_factory=list)
     _free_regs: list[int] = field(default_factory=list)
     _num_labels: int = 0
     _op: int = 0
+    _frame: Frame | None = None
 
     def __post_init__(self) -> None:
         if not (1 <= self.width <= 4096 and 1 <= self.height <= 4096):
             raise _refusal(f"mesh {self.width}x{self.height} must be between 1x1 and 4096x4096 PEs", "give width and height in PEs")
+        if self.defects is not None and (self.defects.width, self.defects.height) != (self.width, self.height):
+            of = f"{self.defects.width}x{self.defects.height}"
+            raise _refusal(f"the map of defects is of {of} PEs, not {self.width}x{self.height}", "take a map of this very mesh")
         self._free_regs = list(range(self.spec.num_registers))
+
+    @contextmanager
+    def frame(self, frame: Frame) -> Iterator[None]:
+        """Rectangles given inside are in the frame's logical coordinates; host ports stay physical.
+
+        A route from one PE to the next of a frame that skips rows or columns between them is completed by straight passes there. Frames
+        do not nest. Raises `ProgramError` for a frame that leaves the mesh.
+        """
+        if self._frame is not None:
+            raise _refusal("a frame inside a frame", "leave the first before the second")
+        if not Rect(0, 0, self.width, self.height).contains(frame.footprint):
+            at = f"frame at {frame.footprint} is outside the mesh of {self.width}x{self.height} PEs"
+            raise _refusal(at, "its columns and rows are those of the mesh", frame.footprint)
+        if frame.skips:
+            self.frames.append(frame)
+        self._frame = frame
+        try:
+            yield
+        finally:
+            self._frame = None
 
     def pes(self, rect: Rect, task: int = MAIN_TASK) -> Pes:
         """The PEs of `rect`, to write code of `task` for; task 0 is the main task and starts by itself."""
@@ -70,10 +98,12 @@ class ProgramBuilder:
         if rect.num_pes <= 0:
             raise _refusal(f"rectangle {rect} has no PEs", "Rect(x, y, width, height) wants a width and a height of at least 1", rect)
         self._check_task(task, rect)
-        return Pes(self, rect, task)
+        return Pes(self, rect, task, self._area(rect))
 
     def _check_rect(self, rect: Rect, what: str = "rectangle") -> None:
-        if not Rect(0, 0, self.width, self.height).contains(rect):
+        if self._frame is not None and not self._frame.rect.contains(rect):
+            raise _refusal(f"{what} {rect} is outside its frame {self._frame.rect}", "inside a frame, coordinates are the frame's", rect)
+        if self._frame is None and not Rect(0, 0, self.width, self.height).contains(rect):
             fits = f"x + width is at most {self.width}, y + height at most {self.height}"
             raise _refusal(f"{what} {rect} is outside the mesh of {self.width}x{self.height} PEs", fits, rect)
 
@@ -84,6 +114,10 @@ class ProgramBuilder:
     def _check_color(self, color: int, rect: Rect) -> None:
         if not 0 <= color < self.spec.num_colors:
             raise _refusal(f"no color {color}", f"colors are 0..{self.spec.num_colors - 1}", rect)
+
+    def _area(self, rect: Rect) -> Area:
+        """The PEs of the mesh that `rect` names."""
+        return Area.of(rect) if self._frame is None else self._frame.area(rect)
 
     def route(self, rect: Rect, color: int, rx: Port, tx: Iterable[Port]) -> None:
         """On every PE of `rect`, wavelets of `color` come in from `rx` and go out through all of `tx` at once."""
@@ -118,20 +152,36 @@ class ProgramBuilder:
 
     def _route(self, rect: Rect, color: int, route: Route) -> None:
         self._check_rect(rect, f"route of color {color} on rectangle")
-        route = replace(route, line=self.line_index())
-        index = self.routes.setdefault(route, len(self.routes))
+        self._lay(color, self._area(rect), route)
+        for area, passing in self._passes(rect, route):
+            self._lay(color, area, passing)
+
+    def _lay(self, color: int, area: Area, route: Route) -> None:
         if color not in self.route_at:
             self.route_at[color] = np.full((self.height, self.width), -1, np.int32)
-        there = self.route_at[color][rect.y : rect.y + rect.height, rect.x : rect.x + rect.width]
-        clash = self._clash(there, route)
+        clash = self._clash(color, area, route)
         if clash is not None:
-            y, x, other = clash
+            x, y, other = clash
             raise ProgramError(
-                f"color {color} already has another route at PE ({x + rect.x},{y + rect.y})",
+                f"color {color} already has another route at PE {self._name(x, y)}",
                 notes=[f"there: {other}, {list(self.source_lines)[other.line]}", f"wanted: {route}, {kernel_line()}"],
                 help="a color has one rx port and one set of tx ports at a time: take another color, or a switch()",
             )
-        there[...] = index
+        route = replace(route, line=self.line_index())
+        self.route_at[color][area.index] = self.routes.setdefault(route, len(self.routes))
+
+    def _passes(self, rect: Rect, route: Route) -> Iterator[tuple[Area, Route]]:
+        """Straight passes over what the frame skips on the way from `rect`, routed so, to the next PEs, and where on the mesh they go."""
+        exits = [port for port in PORT_STEP if any(tx >> port & 1 for _, tx in route.positions)]
+        for port in exits if self._frame is not None else ():
+            gap = self._frame.gap(rect, port)  # type: ignore[union-attr]
+            if gap is not None:
+                yield gap, Route(((OPPOSITE[port], 1 << port),))
+
+    def _name(self, x: int, y: int) -> str:
+        """Coordinates of a PE of the mesh as text, with the frame's own where those differ."""
+        logical = self._frame.logical(x, y) if self._frame is not None else None
+        return f"({x},{y})" if logical in (None, (x, y)) else f"({x},{y}), logical ({logical[0]},{logical[1]})"  # type: ignore[index]
 
     def can_switch(
         self, rect: Rect, color: int, positions: Iterable[tuple[Port, Iterable[Port]]], *, ring: bool = False, pop: Pop = Pop.ALWAYS
@@ -139,16 +189,18 @@ class ProgramBuilder:
         """Whether `switch` with these arguments would meet no other route of `color`; a plain route is a ring of one that never pops."""
         if color not in self.route_at:
             return True
-        there = self.route_at[color][rect.y : rect.y + rect.height, rect.x : rect.x + rect.width]
-        return self._clash(there, self._switch(rect, color, positions, ring, pop)) is None
+        route = self._switch(rect, color, positions, ring, pop)
+        laid = [(self._area(rect), route), *self._passes(rect, route)]
+        return all(self._clash(color, area, wanted) is None for area, wanted in laid)
 
-    def _clash(self, there: np.ndarray, route: Route) -> tuple[int, int, Route] | None:
-        """Where in `there`, a part of a `route_at`, another route than `route` is, and which."""
+    def _clash(self, color: int, area: Area, route: Route) -> tuple[int, int, Route] | None:
+        """The first PE of `area`, as (x, y), where `color` has another route than `route`, and which."""
+        there = self.route_at[color][area.index]
         for number in np.unique(there[there >= 0]):
             other = list(self.routes)[number]
             if other.behaviour != route.behaviour:
                 y, x = np.argwhere(there == number)[0]
-                return int(y), int(x), other
+                return area.columns[x], area.rows[y], other
         return None
 
     def input(self, name: str, x: int, y: int, color: int, port: Port) -> None:
@@ -162,7 +214,8 @@ class ProgramBuilder:
     def _host_port(self, ports: list[HostPort], what: str, name: str, x: int, y: int, color: int, port: Port) -> None:
         rect, mesh = Rect(x, y, 1, 1), Rect(0, 0, self.width, self.height)
         this = f"host {what} '{name}' of color {color} at PE ({x},{y})"
-        self._check_rect(rect, f"{this}:")
+        if not mesh.contains(rect):
+            raise _refusal(f"{this}: outside the mesh of {self.width}x{self.height} PEs", "host ports are at its outer edge", rect)
         self._check_color(color, rect)
         dx, dy = PORT_STEP.get(port, (0, 0))
         if mesh.contains(Rect(x + dx, y + dy, 1, 1)):
@@ -201,11 +254,11 @@ class ProgramBuilder:
         """The finished program. Raises `ProgramError` or `DoesNotFitError`."""
         return link(self, meta)
 
-    def emit(self, rect: Rect, task: int, item: Any) -> None:
-        """Append an instruction, label or array to what the PEs of `rect` have in `task`."""
+    def emit(self, area: Area, task: int, item: Any) -> None:
+        """Append an instruction, label or array to what the PEs of `area` have in `task`."""
         last = self.fragments[-1] if self.fragments else None
-        if last is None or last.rect != rect or last.task != task:
-            last = Fragment(rect, task)
+        if last is None or last.area != area or last.task != task:
+            last = Fragment(area, task)
             self.fragments.append(last)
         last.add(item, self._op)
 
@@ -224,6 +277,7 @@ class Pes:
     program: ProgramBuilder
     rect: Rect
     task: int
+    area: Area  # where on the mesh
 
     # --- data -------------------------------------------------------------------------------------------------
 
@@ -265,7 +319,7 @@ class Pes:
             if not -1 <= task < self.program.spec.num_tasks:
                 raise _refusal(f"FIFO '{name}': no task {task}", f"tasks are 0..{self.program.spec.num_tasks - 1}", self.rect)
         self.program.emit(
-            self.rect, self.task, FifoArray(name, type, (int(capacity),), None, self.program.line_index(), on_push, on_pop)
+            self.area, self.task, FifoArray(name, type, (int(capacity),), None, self.program.line_index(), on_push, on_pop)
         )
         return Fifo(name, type)
 
@@ -275,7 +329,7 @@ class Pes:
         shape = tuple(int(extent) for extent in shape)
         if any(extent < 0 for extent in shape):
             raise _refusal(f"array '{name}': the extents {shape} must not be negative", "an extent counts elements", self.rect)
-        self.program.emit(self.rect, self.task, kind(name, type, shape, data, self.program.line_index()))
+        self.program.emit(self.area, self.task, kind(name, type, shape, data, self.program.line_index()))
         return View(name, type, shape, contiguous(shape))
 
     # --- operands ---------------------------------------------------------------------------------------------
@@ -413,6 +467,8 @@ class Pes:
     def reroute(self, color: int, rx: Port, tx: Iterable[Port], position: int = 0) -> None:
         """Overwrite a position of this PE's route or switch of `color`, from the next cycle on."""
         rx, mask = self.program._position(self.rect, color, rx, tx)
+        for area, passing in self.program._passes(self.rect, Route(((rx, mask),))):
+            self.program._lay(color, area, passing)
         if not 0 <= position < MAX_POSITIONS:
             raise _refusal(f"no position {position} of color {color}", f"positions are 0..{MAX_POSITIONS - 1}", self.rect)
         row, _ = self._encode(Op.REROUTE)
@@ -429,7 +485,7 @@ class Pes:
 
     def place(self, label: Label) -> None:
         """Put `label` here."""
-        self.program.emit(self.rect, self.task, PlacedLabel(label, self.program.line_index()))
+        self.program.emit(self.area, self.task, PlacedLabel(label, self.program.line_index()))
 
     def jump(self, label: Label) -> None:
         """Go to `label`."""
@@ -476,12 +532,12 @@ class Pes:
         self.program._check_color(color, self.rect)
         if not 0 <= register.number < self.program.spec.num_registers:
             raise _refusal(f"no register {register.number}", f"registers are 0..{self.program.spec.num_registers - 1}", self.rect)
-        self.program.emit(self.rect, self.task, Binding(self.task, color, register.number, self.program.line_index()))
+        self.program.emit(self.area, self.task, Binding(self.task, color, register.number, self.program.line_index()))
 
     def start_blocked(self, task: int) -> None:
         """Load these PEs with `task` blocked."""
         self.program._check_task(task, self.rect)
-        self.program.blocked.append((self.rect, task))
+        self.program.blocked.append((self.area, task))
 
     def _control(self, op: Op, task: int = 0, label: Label | None = None) -> None:
         self.program._check_task(task, self.rect)
@@ -500,4 +556,4 @@ class Pes:
 
     def _emit(self, row: np.ndarray, symbols: tuple[tuple[int, str], ...], label: Label | None = None) -> None:
         row[Col.LINE] = self.program.line_index()
-        self.program.emit(self.rect, self.task, (row, symbols, label))
+        self.program.emit(self.area, self.task, (row, symbols, label))

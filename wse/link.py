@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wse.errors import DoesNotFitError, ProgramError, nearest
+from wse.frame import Area
 from wse.isa import FIFO_KINDS, MAX_POSITIONS, NUM_COLS, NUM_SWITCH_COLS, TYPE_BYTES, Col, Op, Operand, Pop, Port, Switch, Type
-from wse.program import Binding, CodeClass, Program, Rect, SramFifo, Symbol, class_rows
+from wse.program import Binding, CodeClass, Program, SramFifo, Symbol, class_rows
 
 if TYPE_CHECKING:
     from wse.builder import ProgramBuilder
@@ -84,9 +85,9 @@ class FifoArray(EmptyArray):
 
 @dataclass
 class Fragment:
-    """What one rectangle was given in one go, in one task: rows of code, labels, arrays."""
+    """What the PEs of one rectangle were given in one go, in one task: rows of code, labels, arrays."""
 
-    rect: Rect
+    area: Area
     task: int
     rows: list[np.ndarray] = field(default_factory=list)
     ops: list[int] = field(default_factory=list)  # of each row, index into the builder's op names
@@ -113,7 +114,7 @@ class Fragment:
             self.ops.append(op)
 
     def digest(self) -> int:
-        """A 62-bit hash of everything but the rectangle and the data: equal for fragments that link alike."""
+        """A 62-bit hash of everything but the PEs and the data: equal for fragments that link alike."""
         parts = (
             self.task,
             [row.tobytes() for row in self.rows],
@@ -154,7 +155,7 @@ def link(builder: ProgramBuilder, meta: dict[str, str]) -> Program:
         if data_bytes + code_bytes > builder.spec.data_bytes:
             declared = {array.name: source_lines[array.line] for fragment in fragments for array in fragment.arrays}
             raise _overflow(builder, symbols, declared, data_bytes, code_bytes, where, int((core_class == index).sum()))
-        blocked = sum({1 << task for rect, task in builder.blocked if rect.contains(Rect(x, y, 1, 1))})
+        blocked = sum({1 << task for area, task in builder.blocked if area.contains(x, y)})
         words = (data_bytes + 3) // 4
         bindings = tuple(binding for fragment in fragments for binding in fragment.bindings)
         classes.append(CodeClass(entries, int(entries[0] >= 0), blocked, num_threads, words, code_bytes, symbols, bindings, fifos))
@@ -165,6 +166,7 @@ def link(builder: ProgramBuilder, meta: dict[str, str]) -> Program:
         builder.spec, builder.width, builder.height, *code.tables(), tuple(classes), core_pe, core_class, core_sram, sram,
         pe, color, first[:, 0], first[:, 1], first[:, 2], _switches(builder, route), tuple(builder.host_in), tuple(builder.host_out),
         source_lines, tuple(builder.source_texts) or ("",), tuple(builder.prints), tuple(builder.op_names), meta,
+        builder.defects, tuple(builder.frames),
     )  # fmt: skip
     return replace(program, switches=_with_rewrites(program))
 
@@ -177,20 +179,19 @@ def _classes(builder: ProgramBuilder) -> tuple[np.ndarray, np.ndarray, list[list
     """
     signature = np.zeros((builder.height, builder.width), np.uint64)
     factor = np.uint64(0x9E3779B97F4A7C15)
-    salted = [(fragment.rect, fragment.digest()) for fragment in builder.fragments]
-    salted += [(rect, int(_BLOCKED_SALT) + task) for rect, task in builder.blocked]
-    for rect, salt in salted:
-        part = signature[rect.y : rect.y + rect.height, rect.x : rect.x + rect.width]
-        part *= factor
-        part += np.uint64(salt | 1)
+    salted = [(fragment.area, fragment.digest()) for fragment in builder.fragments]
+    salted += [(area, int(_BLOCKED_SALT) + task) for area, task in builder.blocked]
+    for area, salt in salted:
+        signature[area.index] = signature[area.index] * factor + np.uint64(salt | 1)
     core_pe = np.flatnonzero(signature).astype(np.int64)
     _, first, core_class = np.unique(signature.ravel()[core_pe], return_index=True, return_inverse=True)
-    bounds = np.array([(f.rect.x, f.rect.y, f.rect.x + f.rect.width, f.rect.y + f.rect.height) for f in builder.fragments])
+    areas = [fragment.area for fragment in builder.fragments]
+    bounds = np.array([(area.columns[0], area.rows[0], area.columns[-1], area.rows[-1]) for area in areas])
     class_fragments = []
     for pe in core_pe[first]:
-        x, y = pe % builder.width, pe // builder.width
-        covers = (bounds[:, 0] <= x) & (bounds[:, 1] <= y) & (bounds[:, 2] > x) & (bounds[:, 3] > y)
-        class_fragments.append([builder.fragments[i] for i in np.flatnonzero(covers)])
+        x, y = int(pe) % builder.width, int(pe) // builder.width
+        near = (bounds[:, 0] <= x) & (bounds[:, 1] <= y) & (bounds[:, 2] >= x) & (bounds[:, 3] >= y)
+        class_fragments.append([builder.fragments[i] for i in np.flatnonzero(near) if areas[i].contains(x, y)])
     return core_pe, core_class.astype(np.int64), class_fragments
 
 
@@ -307,9 +308,7 @@ def _data(
     for fragment in builder.fragments:
         if all(array.data is None for array in fragment.arrays):
             continue
-        rect = fragment.rect
-        ys, xs = (axis.ravel() for axis in np.mgrid[rect.y : rect.y + rect.height, rect.x : rect.x + rect.width])
-        cores = np.searchsorted(core_pe, ys * builder.width + xs)
+        cores = np.searchsorted(core_pe, fragment.area.pes(builder.width))
         for array in fragment.arrays:
             if array.data is None or not array.data.size:
                 continue

@@ -9,11 +9,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from wse.isa import Col, Kind, Op, Operand, Port, Switch, Type
 from wse.spec import MachineSpec
+
+if TYPE_CHECKING:
+    from wse.defects import Defects
+    from wse.frame import Frame
 
 NO_OP = "other"
 """Name of what code belongs to when its writer named no op."""
@@ -177,6 +182,8 @@ class Program:
     prints: tuple[Print, ...] = ()
     op_names: tuple[str, ...] = (NO_OP,)
     meta: dict[str, str] = field(default_factory=dict)
+    defects: Defects | None = None  # of the mesh it is for
+    frames: tuple[Frame, ...] = ()  # those in which logical and physical coordinates differ
 
     def core_at(self, x: int, y: int) -> int:
         """Index of the core at (x, y), or -1 when that PE has no code."""
@@ -209,9 +216,10 @@ class Program:
         return rx, tx
 
     def where(self, pe: int) -> str:
-        """Coordinates of a PE as text."""
+        """Coordinates of a PE as text, with the logical ones of its frame where those differ."""
         x, y = self.xy(pe)
-        return f"({x},{y})"
+        logical = next((found for frame in self.frames if (found := frame.logical(x, y)) is not None), (x, y))
+        return f"({x},{y})" if logical == (x, y) else f"({x},{y}), logical ({logical[0]},{logical[1]})"
 
     def xy(self, pe: int) -> tuple[int, int]:
         """Coordinates of a PE."""

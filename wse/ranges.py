@@ -1,8 +1,9 @@
-"""Lists and ranges of whole numbers as users of benchmark tools write them: `8,16,32`, `1-4`, `1-9+2`, `16-128*2`."""
+"""Lists and ranges as users of benchmark tools write them: `8,16,32`, `1-4`, `1-9+2`, `16-128*2`; and of rates, `0,0.01`, `0-4+0.5%`."""
 
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 
 from wse.errors import ConfigError
 
@@ -35,3 +36,29 @@ def parse_ranges(text: str, what: str = "a list") -> list[int]:
                 raise ConfigError(f"{what}: '{item.strip()}' makes more than {MAX_VALUES} values")
             value = value + step if sign == "+" else value * step
     return list(values)
+
+
+_RATE = re.compile(r"(\d*\.?\d+)(?:-(\d*\.?\d+)(?:([+*])(\d*\.?\d+))?)?(%?)")
+
+
+def parse_rates(text: str, what: str = "a list") -> list[float]:
+    """The rates `text` stands for, at least 0 and less than 1, each once, in the order written.
+
+    Items as in `parse_ranges`, of any decimal numbers; per cent when they end in %, and steps are then of one per cent unless it
+    says otherwise. Raises `ConfigError` naming `what` and the item.
+    """
+    rates: dict[float, None] = {}
+    for item in text.split(","):
+        match = _RATE.fullmatch(item.strip())
+        if match is None or (match[2] and not match[3] and not match[5]):
+            raise ConfigError(f"{what}: cannot read '{item.strip()}'", help="write rates like 0.01 or 1%, 0-4% or 0-0.04+0.005")
+        value, last, step = Decimal(match[1]), Decimal(match[2] or match[1]), Decimal(match[4] or 1)
+        if last < value or (match[3] == "*" and (step <= 1 or not value)) or not step:
+            raise ConfigError(f"{what}: '{item.strip()}' never reaches its end")
+        while value <= last:
+            rate = float(value / 100 if match[5] else value)
+            if rate >= 1 or len(rates) > MAX_VALUES:
+                raise ConfigError(f"{what}: '{item.strip()}' holds rates of 1 or more, or more than {MAX_VALUES}")
+            rates[rate] = None
+            value = value * step if match[3] == "*" else value + step
+    return list(rates)

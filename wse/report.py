@@ -133,6 +133,12 @@ def _details(s: dict[str, Any]) -> Table:
     grid.add_row("fullest PE", _sram(s))
     fits = f"{s['context']:,} positions kept, {s['max_context_fit']:,} would fit these rectangles; {s['kv_bytes_per_token']:,} B per token"
     grid.add_row("KV cache", fits)
+    if s["defects"] is not None:
+        dead, lines = s["defects"], s["defects"]["skipped"]
+        num_pes = len(dead["dead_pes"]) + len(dead["dead_routers"])
+        skipped = [sum(len(block[key]) for block in lines) for key in ("columns", "rows")]
+        grid.add_row("defects", f"{num_pes:,} dead PEs, {len(dead['dead_links']):,} dead links, map {dead['digest']}; "
+                                f"blocks skip {skipped[0]:,} columns and {skipped[1]:,} rows")  # fmt: skip
     grid.add_row("not modelled", Text("; ".join(s["not_modelled"]), style="dim"))
     return grid
 

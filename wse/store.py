@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from wse.defects import parse_defects
 from wse.errors import ConfigError
 from wse.files import write_bytes
+from wse.frame import Frame
 from wse.isa import Port, Type
-from wse.program import Binding, CodeClass, HostPort, Print, Program, SramFifo, Symbol
+from wse.program import Binding, CodeClass, HostPort, Print, Program, Rect, SramFifo, Symbol
 from wse.spec import MachineSpec
 
 SCHEMA = 7
@@ -60,7 +62,10 @@ def load(path: Path) -> Program:
 
 def _header(program: Program) -> dict[str, Any]:
     """Everything of a program that is not an array."""
-    return {
+    defective: dict[str, Any] = {} if program.defects is None else {"defects": program.defects.facts()}
+    if program.frames:
+        defective["frames"] = [dataclasses.asdict(frame) for frame in program.frames]
+    return defective | {
         "spec": program.spec.model_dump(),
         "mesh": [program.width, program.height],
         "classes": [dataclasses.asdict(cls) for cls in program.classes],
@@ -95,4 +100,6 @@ def _rebuild(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Program:
         spec=spec, width=width, height=height, classes=tuple(classes), **others,
         source_lines=tuple(header["source_lines"]), source_texts=tuple(header["source_texts"]), prints=prints,
         op_names=tuple(header["op_names"]), meta=header["meta"],
+        defects=parse_defects(header["defects"], "the program") if "defects" in header else None,
+        frames=tuple(Frame(Rect(**f["rect"]), tuple(f["columns"]), tuple(f["rows"])) for f in header.get("frames", ())),
     )  # fmt: skip

@@ -25,7 +25,7 @@ from wse.program import Program, Rect
 from wse.provenance import SCHEMA
 from wse.runner import Session, Token
 
-NOT_MODELLED = ("clock, power and thermal limits", "defects", "host link latency")
+NOT_MODELLED = ("clock, power and thermal limits", "host link latency")
 
 STALL_NAMES = {stall: "backpressure" if stall is Stall.ROOM else stall.name.lower() for stall in Stall}
 
@@ -99,8 +99,23 @@ def summarize(session: Session, prompt: list[int], tokens: list[Token], text: st
         "link_util_max": float(links.max() / counters.cycles),
         "link_util_avg": float(links[links > 0].mean() / counters.cycles),
         **_sram(compiled),
+        "defects": _defects(compiled),
         "not_modelled": [*([] if spec.bank_conflicts else ["SRAM bank conflicts (bank_conflicts = 0)"]), *NOT_MODELLED],
     }
+
+
+def _defects(compiled: Compiled) -> dict[str, Any] | None:
+    """What is dead on the mesh, and what blocks skip for it; None when nothing is."""
+    placement = compiled.placement
+    if placement.defects is None:
+        return None
+    frames = zip(placement.names, placement.footprints, placement.skipped_columns, placement.skipped_rows, strict=True)
+    return {
+        **placement.defects.facts(), "digest": placement.defects.digest,
+        "skipped": [
+            {"name": name, "x": area.x, "y": area.y, "columns": list(columns), "rows": list(rows)} for name, area, columns, rows in frames
+        ],
+    }  # fmt: skip
 
 
 def channel_hops(program: Program, counters: Counters) -> np.ndarray:
@@ -127,7 +142,7 @@ def max_context_fit(compiled: Compiled) -> int:
     config, program, spec = compiled.model.config, compiled.program, compiled.spec
     group, most = config.n_heads // config.n_kv_heads, []
     x, y = program.core_pe % program.width, program.core_pe // program.width
-    for block, rect in zip(compiled.blocks, compiled.placement.rects, strict=True):
+    for block, rect in zip(compiled.blocks, compiled.placement.footprints, strict=True):
         inside = (x >= rect.x) & (x < rect.x + rect.width) & (y >= rect.y) & (y < rect.y + rect.height)
         classes = [program.classes[k] for k in np.unique(program.core_class[inside])]
         used = [4 * cls.sram_words + cls.code_bytes for cls in classes if CACHE_ARRAYS[0] in cls.symbols]
@@ -170,10 +185,10 @@ def _blocks(
     hops, busy = channel_hops(program, counters), counters.busy.sum(axis=1)
     elapsed = block_op_cycles(program, counters.row_elapsed, rects, num_tokens)
     result = []
-    for i, (block, rect, bound) in enumerate(zip(compiled.blocks, rects, bounds, strict=False)):
+    for i, (block, rect, bound) in enumerate(zip(compiled.blocks, compiled.placement.footprints, bounds, strict=False)):
         cores, channels = (_inside(pe, program.width, rect) for pe in (program.core_pe, program.channel_pe))
         result.append({
-            "name": block.name, "rect": str(rect), "num_pes": rect.num_pes,
+            "name": block.name, "rect": str(rect), "num_pes": block.num_pes,
             "cycles_per_token": sum(cycles for op, cycles in elapsed[i].items() if op not in BETWEEN),
             "predicted_cycles_per_token": predicted and predicted.block_cycles(i),
             "busy_cycles_per_token": float(busy[cores].mean() / num_tokens),
@@ -203,7 +218,7 @@ def _inside(pe: np.ndarray, width: int, rect: Rect) -> np.ndarray:
 def _block_at(compiled: Compiled, x: int, y: int) -> str:
     """Name of the block on a PE; "" between blocks."""
     here = Rect(x, y, 1, 1)
-    return next((b.name for b, rect in zip(compiled.blocks, compiled.placement.rects, strict=True) if rect.contains(here)), "")
+    return next((b.name for b, rect in zip(compiled.blocks, compiled.placement.footprints, strict=True) if rect.contains(here)), "")
 
 
 def _busiest_pes(compiled: Compiled, counters: Counters) -> list[dict[str, Any]]:

@@ -37,6 +37,9 @@ class Point:
     context: int
     prompt: str
     n_gen: int  # tokens decoded on the emulated wafer; 0: placed and predicted only
+    dead_pes: float = 0.0  # shares of all PEs and links, dead at random
+    dead_links: float = 0.0
+    defect_seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,8 @@ class Result:
     width: int | None = None
     height: int | None = None
     num_pes: int | None = None
+    num_usable_pes: int | None = None  # of the mesh
+    num_skipped: int | None = None  # rows and columns, over all blocks
     predicted_cycles_per_token: float | None = None
     predicted_hops_per_token: float | None = None
     gap_frac: float | None = None  # above the lower bound of the objective
@@ -86,19 +91,22 @@ def run_point(point: Point) -> Result:
 
 def _figures(point: Point) -> dict[str, Any]:
     from wse.cli.options import parse_mesh
-    from wse.compiler.compile import PlaceOptions, compile_placed, place_model
+    from wse.compiler.compile import DefectOptions, PlaceOptions, compile_placed, place_model
     from wse.compiler.placers import Search
     from wse.runner import Session
     from wse.spec import load_spec, parse_settings
     from wse.summary import channel_hops
 
     spec = load_spec(point.arch, **parse_settings(tuple(point.settings.split())))
-    options = PlaceOptions(point.placer, point.split, point.objective, Search(point.seed))
+    defects = DefectOptions(None, point.dead_pes, point.dead_links, point.defect_seed)
+    options = PlaceOptions(point.placer, point.split, point.objective, Search(point.seed), defects=defects)
     context = point.context or None
     placed = place_model(point.model, spec, dtype=point.dtype, context=context, mesh=parse_mesh(point.mesh or None), options=options)
     cost, problem = placed.problem.cost(placed.placement), placed.problem
     figures: dict[str, Any] = {
         "width": problem.width, "height": problem.height, "num_pes": sum(rect.num_pes for rect in placed.placement.rects),
+        "num_usable_pes": int(problem.usable.sum()),
+        "num_skipped": sum(map(len, (*placed.placement.skipped_columns, *placed.placement.skipped_rows))),
         "predicted_cycles_per_token": cost.cycles, "predicted_hops_per_token": cost.hops,
         "gap_frac": round(problem.weigh(cost) / problem.lower_bound - 1, 6),
     }  # fmt: skip

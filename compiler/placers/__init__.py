@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 from wse.compiler.place import Placement
 from wse.compiler.placers.explain import impossible
@@ -45,5 +46,4 @@ def find_placement(problem: Problem, placer: str, search: Search) -> Placement:
         "lower_bound": {"cycles": math.ceil(problem.bounds.cycles), "hops": int(problem.bounds.hops)},
         "gap_frac": round(problem.weigh(cost) / bound - 1, 4),
     }  # fmt: skip
-    return Placement(placement.width, placement.height, placement.rects, placement.names, placement.inputs, placement.outputs,
-                     about | dict(placement.about))  # fmt: skip
+    return replace(placement, about=about | dict(placement.about))

@@ -18,6 +18,7 @@ import numpy as np
 from wse._jit import kernel, leaf
 from wse.compiler import nets
 from wse.compiler.constraints import RELATIONS
+from wse.compiler.footprint import MOST_SKIPPED
 from wse.compiler.place import Placement
 from wse.compiler.placers.explain import does_not_fit
 from wse.compiler.placers.greedy import Rects, greedy_placements
@@ -49,6 +50,8 @@ class Task(NamedTuple):
     relation: np.ndarray  # int64 (r, 3): index in `RELATIONS`, block, block
     number: np.ndarray  # int64: mesh width, dim, hop cycles, ramp cycles
     weight: np.ndarray  # float64: of a cycle, of a hop, of a shared wavelet-link
+    kind: np.ndarray  # int64 (n, k): index in `skipped` of a shape's size
+    skipped: np.ndarray  # int16 (s, mesh height, mesh width, 2): `Footprints.skipped` of each size; s = 0 where nothing is dead
 
 
 def place(problem: Problem, search: Search) -> Placement:
@@ -101,6 +104,13 @@ def _task(problem: Problem) -> Task:
     for i, (shapes, costs) in enumerate(zip(problem.shapes, problem.costs, strict=True)):
         for j, (block, cost) in enumerate(zip(shapes, costs, strict=True)):
             size[i, j], value[i, j] = (block.width, block.height), problem.weigh(cost)
+    kind, skipped = np.zeros((n, k), np.int64), np.zeros((0, 0, 0, 2), np.int16)
+    if problem.footprints is not None:
+        sizes = {(block.width, block.height): 0 for shapes in problem.shapes for block in shapes}
+        number = {one: s for s, one in enumerate(sizes)}
+        for i, shapes in enumerate(problem.shapes):
+            kind[i, : len(shapes)] = [number[block.width, block.height] for block in shapes]
+        skipped = np.stack([problem.footprints.skipped(*one) for one in sizes])
     index = {name: i for i, name in enumerate(problem.names)}
     corners = lambda rect: (rect.x, rect.y, rect.x + rect.width, rect.y + rect.height)  # noqa: E731
     relation = [(RELATIONS.index(r.kind), index[r.block], index[r.other]) for r in problem.constraints.relations]
@@ -110,18 +120,20 @@ def _task(problem: Problem) -> Task:
         np.array([corners(area) for area in problem.constraints.keep_out], np.int64).reshape(-1, 4),
         np.array(relation, np.int64).reshape(-1, 3),
         np.array([problem.width, problem.dim, problem.hop_cycles, problem.ramp_cycles]),
-        np.array([*problem.weights, problem.weights[1] or problem.weights[0]]),
+        np.array([*problem.weights, problem.weights[1] or problem.weights[0]]), kind, skipped,
     )  # fmt: skip
 
 
 def _state(problem: Problem, rects: Rects) -> np.ndarray:
-    """int64 (n, 3): x, y and index of the shape."""
-    return np.array([(r.x, r.y, problem.shape_index(i, (r.width, r.height))) for i, r in enumerate(rects)], np.int64)
+    """int64 (n, 5): x, y, index of the shape, and width and height on the mesh."""
+    sizes = [(there.width, there.height) for rect in rects if (there := problem.footprint(rect)) is not None]
+    places = [(r.x, r.y, problem.shape_index(i, (r.width, r.height)), *size) for i, (r, size) in enumerate(zip(rects, sizes, strict=True))]
+    return np.array(places, np.int64)
 
 
 def _rects(problem: Problem, state: np.ndarray) -> Rects:
     shapes = [problem.shapes[i][k] for i, k in enumerate(state[:, 2])]
-    return tuple(Rect(int(x), int(y), block.width, block.height) for (x, y, _), block in zip(state, shapes, strict=True))
+    return tuple(Rect(int(x), int(y), block.width, block.height) for (x, y), block in zip(state[:, :2], shapes, strict=True))
 
 
 @leaf
@@ -143,7 +155,7 @@ def _copy(to, source):
 def _band(size, sides, number, state, j, band):
     """The links net j takes: band[0..4] along y (x0, x1, y0, y1, direction), band[5..9] along x, and band[10] wavelets per lane.
 
-    Ends are excluded; an empty band has y0 = y1 or x0 = x1. `state` rows are (x, y, shape).
+    Ends are excluded; an empty band has y0 = y1 or x0 = x1. `state` rows are (x, y, shape, width and height on the mesh).
     """
     for i in range(11):
         band[i] = 0
@@ -195,7 +207,7 @@ def _net_value(size, sides, number, weight, state, j):
 
 
 @kernel(sources=SOURCES)
-def _total(size, num_shapes, value, area, fixed, sides, keep_out, relation, number, weight, state, values, bands):
+def _total(size, num_shapes, value, area, fixed, sides, keep_out, relation, number, weight, kind, skipped, state, values, bands):
     """Set values[0] and values[1] to the cost of `state`; `bands` is scratch for `_band` of every net."""
     n = state.shape[0]
     total = 0.0
@@ -232,15 +244,30 @@ def _touched_value(size, value, sides, number, weight, state, touched, bands):
 
 
 @leaf
-def _legal(size, area, keep_out, relation, state, touched):
+def _resize(size, kind, skipped, state, i):
+    """Set the width and height that block i takes on the mesh where it now is; -1 where it cannot be."""
+    width, height = size[i, state[i, 2], 0], size[i, state[i, 2], 1]
+    if skipped.shape[0] > 0:
+        x, y = state[i, 0], state[i, 1]
+        if x < 0 or y < 0 or y >= skipped.shape[1] or x >= skipped.shape[2] or skipped[kind[i, state[i, 2]], y, x, 0] < 0:
+            width = height = -1
+        else:
+            width += skipped[kind[i, state[i, 2]], y, x, 0]
+            height += skipped[kind[i, state[i, 2]], y, x, 1]
+    state[i, 3] = width
+    state[i, 4] = height
+
+
+@leaf
+def _legal(area, keep_out, relation, state, touched):
     """Whether the touched blocks are in their areas, overlap nothing, and all relations hold."""
     n = state.shape[0]
     for i in range(n):
         if not touched[i]:
             continue
         x, y = state[i, 0], state[i, 1]
-        right, bottom = x + size[i, state[i, 2], 0], y + size[i, state[i, 2], 1]
-        if x < area[i, 0] or y < area[i, 1] or right > area[i, 2] or bottom > area[i, 3]:
+        right, bottom = x + state[i, 3], y + state[i, 4]
+        if state[i, 3] < 0 or x < area[i, 0] or y < area[i, 1] or right > area[i, 2] or bottom > area[i, 3]:
             return False
         for m in range(keep_out.shape[0]):
             if x < keep_out[m, 2] and keep_out[m, 0] < right and y < keep_out[m, 3] and keep_out[m, 1] < bottom:
@@ -248,7 +275,7 @@ def _legal(size, area, keep_out, relation, state, touched):
         for j in range(n):
             if j != i and not (touched[j] and j < i):
                 ox, oy = state[j, 0], state[j, 1]
-                if x < ox + size[j, state[j, 2], 0] and ox < right and y < oy + size[j, state[j, 2], 1] and oy < bottom:
+                if x < ox + state[j, 3] and ox < right and y < oy + state[j, 4] and oy < bottom:
                     return False
     for m in range(relation.shape[0]):
         a, b = relation[m, 1], relation[m, 2]
@@ -258,8 +285,8 @@ def _legal(size, area, keep_out, relation, state, touched):
             holds = state[a, 1] == state[b, 1]
         else:
             ax, ay, bx, by = state[a, 0], state[a, 1], state[b, 0], state[b, 1]
-            across = min(ax + size[a, state[a, 2], 0], bx + size[b, state[b, 2], 0]) - max(ax, bx)
-            down = min(ay + size[a, state[a, 2], 1], by + size[b, state[b, 2], 1]) - max(ay, by)
+            across = min(ax + state[a, 3], bx + state[b, 3]) - max(ax, bx)
+            down = min(ay + state[a, 4], by + state[b, 4]) - max(ay, by)
             holds = (across == 0 and down > 0) or (down == 0 and across > 0)
         if not holds:
             return False
@@ -267,47 +294,55 @@ def _legal(size, area, keep_out, relation, state, touched):
 
 
 @leaf
-def _beside(size, state, i, j, direction):
+def _beside(size, kind, skipped, state, i, j, direction):
     """Put block i beside block j: 0 north, 1 east, 2 south, 3 west of it, their north or west sides in line."""
-    x, y = state[j, 0], state[j, 1]
+    state[i, 0] = state[j, 0]
+    state[i, 1] = state[j, 1]
     if direction == 0:
-        y -= size[i, state[i, 2], 1]
+        state[i, 1] -= size[i, state[i, 2], 1]
     elif direction == 1:
-        x += size[j, state[j, 2], 0]
+        state[i, 0] += state[j, 3]
     elif direction == 2:
-        y += size[j, state[j, 2], 1]
+        state[i, 1] += state[j, 4]
     else:
-        x -= size[i, state[i, 2], 0]
-    state[i, 0] = x
-    state[i, 1] = y
+        state[i, 0] -= size[i, state[i, 2], 0]
+    _resize(size, kind, skipped, state, i)
+    for _ in range(skipped.shape[0] and MOST_SKIPPED):  # to the north or west it may take more than its own size
+        if direction == 0 and (state[i, 3] < 0 or state[i, 1] + state[i, 4] > state[j, 1]):
+            state[i, 1] -= 1
+        elif direction == 3 and (state[i, 3] < 0 or state[i, 0] + state[i, 3] > state[j, 0]):
+            state[i, 0] -= 1
+        else:
+            break
+        _resize(size, kind, skipped, state, i)
 
 
 @leaf
-def _propose(size, num_shapes, area, fixed, state, touched, random):
+def _propose(size, num_shapes, area, fixed, kind, skipped, state, touched, random):
     """Change `state` by one random move, marking the blocks touched."""
     n = state.shape[0]
-    kind = _draw(random, 100)
+    move = _draw(random, 100)
     i = _draw(random, n)
     touched[i] = True
-    if kind < 30:  # beside a neighbour in the chain
+    if move < 30:  # beside a neighbour in the chain
         j = i - 1 if (i > 0 and _draw(random, 2) == 0) or i == n - 1 else i + 1
         if _draw(random, 5) == 0:
             state[i, 2] = _draw(random, num_shapes[i])
         if n > 1:
-            _beside(size, state, i, j, _draw(random, 4))
-    elif kind < 50:  # a step, or to the edge of its area
+            _beside(size, kind, skipped, state, i, j, _draw(random, 4))
+    elif move < 50:  # a step, or to the edge of its area
         state[i, 0] += _draw(random, 9) - 4
         state[i, 1] += _draw(random, 9) - 4
         if _draw(random, 8) == 0:
             state[i, 0] = area[i, 0] if _draw(random, 2) == 0 else area[i, 2] - size[i, state[i, 2], 0]
-    elif kind < 65:  # another shape, one corner staying
+    elif move < 65:  # another shape, one corner staying
         before = state[i, 2]
         state[i, 2] = _draw(random, num_shapes[i])
         if _draw(random, 2) == 0 and not fixed[i]:
             state[i, 0] += size[i, before, 0] - size[i, state[i, 2], 0]
         if _draw(random, 2) == 0 and not fixed[i]:
             state[i, 1] += size[i, before, 1] - size[i, state[i, 2], 1]
-    elif kind < 80:  # swap
+    elif move < 80:  # swap
         j = _draw(random, n)
         if j != i:
             touched[j] = True
@@ -323,20 +358,21 @@ def _propose(size, num_shapes, area, fixed, state, touched, random):
             touched[j] = True
             if alike and shape < num_shapes[j]:
                 state[j, 2] = shape
+                _resize(size, kind, skipped, state, j)
             if j > 0:
-                _beside(size, state, j, j - 1, direction)
+                _beside(size, kind, skipped, state, j, j - 1, direction)
                 x, y = state[j, 0], state[j, 1]
-                if (
-                    x < area[j, 0] or y < area[j, 1]
-                    or x + size[j, state[j, 2], 0] > area[j, 2] or y + size[j, state[j, 2], 1] > area[j, 3]
-                ):  # fmt: skip
-                    _beside(size, state, j, j - 1, turn)
+                if state[j, 3] < 0 or x < area[j, 0] or y < area[j, 1] or x + state[j, 3] > area[j, 2] or y + state[j, 4] > area[j, 3]:
+                    _beside(size, kind, skipped, state, j, j - 1, turn)
                     direction = (direction + 2) % 4
+    for j in range(n):
+        if touched[j]:
+            _resize(size, kind, skipped, state, j)
 
 
 @kernel(sources=SOURCES)
 def _moves(
-    size, num_shapes, value, area, fixed, sides, keep_out, relation, number, weight,
+    size, num_shapes, value, area, fixed, sides, keep_out, relation, number, weight, kind, skipped,
     state, kept, values, random, moves, hot, trial, touched, bands, trial_bands,
 ):  # fmt: skip
     """Try `moves` moves at temperature `hot`; `kept` and values[1] hold the best state so far. The last four are scratch."""
@@ -348,13 +384,13 @@ def _moves(
     for _ in range(moves):
         for i in range(n):
             touched[i] = False
-        _propose(size, num_shapes, area, fixed, trial, touched, random)
+        _propose(size, num_shapes, area, fixed, kind, skipped, trial, touched, random)
         moved_fixed = False
         for i in range(n):
             if touched[i] and fixed[i] and (trial[i, 0] != state[i, 0] or trial[i, 1] != state[i, 1]):
                 moved_fixed = True
         accepted = False
-        if not moved_fixed and _legal(size, area, keep_out, relation, trial, touched):
+        if not moved_fixed and _legal(area, keep_out, relation, trial, touched):
             before = _touched_value(size, value, sides, number, weight, state, touched, bands)
             after = _touched_value(size, value, sides, number, weight, trial, touched, trial_bands)
             change = after - before

@@ -13,8 +13,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
+from wse.compiler.footprint import Footprints
 from wse.compiler.nets import EAST, FREE, NORTH, SOUTH, WEST, measure
 from wse.compiler.place import Placement
 from wse.compiler.placers import anneal
@@ -62,7 +66,7 @@ def place(problem: Problem, search: Search) -> Placement:
     search.on_best(time.perf_counter() - began, value(best) / problem.lower_bound - 1, problem.cost(problem.placement(best)))
     placement = problem.placement(best)
     about = {"proved_optimal": value(best) <= bound * (1 + 1e-4), "proved_bound": round(bound, 6), "objective_value": round(value(best), 6)}
-    return Placement(placement.width, placement.height, placement.rects, placement.names, placement.inputs, placement.outputs, about)
+    return replace(placement, about=about)
 
 
 @contextmanager
@@ -92,6 +96,7 @@ class _Model:
         self.y = [cp.new_int_var(0, problem.height, f"y {i}") for i in range(n)]
         self.w = [cp.new_int_var(1, problem.width, f"w {i}") for i in range(n)]
         self.h = [cp.new_int_var(1, problem.height, f"h {i}") for i in range(n)]
+        self.wide, self.high = list(self.w), list(self.h)  # what it takes on the mesh
         across, down = [], []
         for i in range(n):
             cp.add_exactly_one(self.pick[i])
@@ -102,8 +107,10 @@ class _Model:
             bottom = cp.new_int_var(area.y, area.y + area.height, f"bottom {i}")
             cp.add(self.x[i] >= area.x)
             cp.add(self.y[i] >= area.y)
-            across.append(cp.new_interval_var(self.x[i], self.w[i], right, f"across {i}"))
-            down.append(cp.new_interval_var(self.y[i], self.h[i], bottom, f"down {i}"))
+            if problem.footprints is not None:
+                self.wide[i], self.high[i] = self._footprint(problem.footprints, i)
+            across.append(cp.new_interval_var(self.x[i], self.wide[i], right, f"across {i}"))
+            down.append(cp.new_interval_var(self.y[i], self.high[i], bottom, f"down {i}"))
         for area in problem.constraints.keep_out:
             across.append(cp.new_fixed_size_interval_var(area.x, area.width, "keep out"))
             down.append(cp.new_fixed_size_interval_var(area.y, area.height, "keep out"))
@@ -134,6 +141,21 @@ class _Model:
         """A number of the shape chosen for block i, as an expression."""
         return sum(number(block) * pick for block, pick in zip(self.problem.shapes[i], self.pick[i], strict=True))
 
+    def _footprint(self, footprints: Footprints, i: int) -> tuple[Any, Any]:
+        """Width and height of what block i takes on the mesh, which hang on where it is."""
+        p, cp = self.problem, self.cp
+        wide, high = cp.new_int_var(1, p.width, f"wide {i}"), cp.new_int_var(1, p.height, f"high {i}")
+        choice = cp.new_int_var(0, len(self.pick[i]) - 1, f"choice {i}")
+        cp.add(choice == sum(k * pick for k, pick in enumerate(self.pick[i])))
+        allowed = []
+        for k, block in enumerate(p.shapes[i]):
+            skipped = footprints.skipped(block.width, block.height)
+            ys, xs = np.nonzero(skipped[..., 0] >= 0)
+            sizes = skipped[ys, xs] + (block.width, block.height)
+            allowed += np.column_stack([np.full(len(xs), k), xs, ys, sizes]).tolist()
+        cp.add_allowed_assignments([choice, self.x[i], self.y[i], wide, high], allowed)
+        return wide, high
+
     def _constrain(self) -> None:
         wishes, cp = self.problem.constraints, self.cp
         index = {name: i for i, name in enumerate(self.problem.names)}
@@ -152,7 +174,7 @@ class _Model:
     def _touch(self, i: int, j: int) -> None:
         cp, ways = self.cp, []
         for a, b in ((i, j), (j, i)):
-            for start, size, other, other_size in ((self.x, self.w, self.y, self.h), (self.y, self.h, self.x, self.w)):
+            for start, size, other, other_size in ((self.x, self.wide, self.y, self.high), (self.y, self.high, self.x, self.wide)):
                 way = cp.new_bool_var(f"touch {a} {b}")
                 cp.add(start[a] + size[a] == start[b]).only_enforce_if(way)
                 cp.add(other[a] + other_size[a] > other[b]).only_enforce_if(way)

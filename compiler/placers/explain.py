@@ -22,19 +22,11 @@ def impossible(problem: Problem) -> DoesNotFitError | None:
 
 def does_not_fit(problem: Problem) -> DoesNotFitError:
     """For when a search found nothing although nothing proves it impossible."""
-    need, there = sum(_least(problem, i) for i in range(len(problem.names))), int(free_pes(problem).sum())
+    need, there = sum(_least(problem, i) for i in range(len(problem.names))), int(problem.usable.sum())
     return _with_help(
         problem, f"the model does not fit on {problem.width}x{problem.height} PEs",
         [f"its blocks need {need:,} PEs in their smallest shapes, of {there:,}, but the rectangles were not found a place"],
     )  # fmt: skip
-
-
-def free_pes(problem: Problem) -> np.ndarray:
-    """bool (height, width): PEs that are in no keep-out area."""
-    free = np.ones((problem.height, problem.width), bool)
-    for area in problem.constraints.keep_out:
-        free[area.y : area.y + area.height, area.x : area.x + area.width] = False
-    return free
 
 
 Reason = tuple[str, list[str]]
@@ -48,7 +40,20 @@ def _one_block(problem: Problem) -> Reason | None:
             span = problem.constraints.spans.get(name)
             where = f"{span} leave it {area.width}x{area.height}" if span else f"the mesh has {area.width}x{area.height}"
             return f"block '{name}' does not fit: it needs {least.width}x{least.height} PEs, {where}", _shapes_note(problem, i)
+        if problem.defects is not None and not any(_somewhere(problem, area, block.width, block.height) for block in shapes):
+            return f"block '{name}' does not fit: in no shape does it find a place among the defects", [
+                str(problem.defects), *_shapes_note(problem, i)
+            ]  # fmt: skip
     return None
+
+
+def _somewhere(problem: Problem, area: Rect, width: int, height: int) -> bool:
+    """Whether a block of this size, and what it skips, fits anywhere in `area`."""
+    assert problem.footprints is not None
+    skipped = problem.footprints.skipped(width, height)[area.y : area.y + area.height, area.x : area.x + area.width]
+    rights = np.arange(skipped.shape[1]) + width + skipped[..., 0]
+    bottoms = np.arange(skipped.shape[0])[:, None] + height + skipped[..., 1]
+    return bool(((skipped[..., 0] >= 0) & (rights <= area.width) & (bottoms <= area.height)).any())
 
 
 def _pins(problem: Problem) -> Reason | None:
@@ -63,6 +68,9 @@ def _pins(problem: Problem) -> Reason | None:
         if not inside:
             rect = min(rects, key=lambda rect: rect.num_pes)
             return f"block '{name}' pinned at ({at[0]},{at[1]}) takes {rect}, outside {problem.area(i)}", _shapes_note(problem, i)
+        inside = [there for rect in inside if (there := problem.footprint(rect)) is not None and problem.area(i).contains(there)]
+        if not inside:
+            return f"block '{name}' pinned at ({at[0]},{at[1]}) finds no place there among the defects", _shapes_note(problem, i)
         for area in problem.constraints.keep_out:
             if all(rect.overlaps(area) for rect in inside):
                 return f"block '{name}' pinned at ({at[0]},{at[1]}) lies in the keep-out area {area}", []
@@ -75,7 +83,7 @@ def _pins(problem: Problem) -> Reason | None:
 
 def _areas(problem: Problem) -> Reason | None:
     """More PEs needed within some rows and columns than are free there."""
-    free = free_pes(problem)
+    free = problem.usable
     areas: dict[Rect, list[int]] = {}
     for i in range(len(problem.names)):
         areas.setdefault(problem.area(i), []).append(i)
@@ -105,18 +113,28 @@ def _with_help(problem: Problem, message: str, notes: list[str]) -> DoesNotFitEr
 
 
 def _relaxation(problem: Problem) -> str | None:
-    """One constraint dropped, or else the smallest mesh, growing by an eighth, on which the greedy placer finds a place."""
-    from wse.compiler.placers.greedy import try_place
-
+    """Another placer, one constraint dropped, or else the smallest mesh, growing by an eighth, on which the greedy placer succeeds."""
+    if _places(problem):
+        return "--placer greedy or anneal finds a place"
     for what, rest in problem.constraints.each():
         relaxed = replace(problem, constraints=rest)
-        if not any(check(relaxed) for check in (_one_block, _pins, _areas)) and try_place(relaxed):
+        if _places(relaxed):
             return f"without {what} it fits"
     for eighths in range(1, 25):
         grow = 1 + eighths / 8
-        wider = replace(problem, width=int(problem.width * grow + 0.999), height=int(problem.height * grow + 0.999))
-        if wider.width > 4096 or wider.height > 4096:
+        width, height = int(problem.width * grow + 0.999), int(problem.height * grow + 0.999)
+        defects = problem.defects.on(width, height) if problem.defects is not None else None
+        if width > 4096 or height > 4096 or (problem.defects is not None and defects is None):
             break
-        if not any(check(wider) for check in (_one_block, _pins, _areas)) and try_place(wider):
-            return f"--mesh {wider.width}x{wider.height} would do"
+        if _places(replace(problem, width=width, height=height, defects=defects)):
+            return f"--mesh {width}x{height} would do" + (", with as many defects" if defects is not None else "")
+    if problem.defects is not None and _places(replace(problem, defects=None)):
+        return "without the defects it fits"
     return None
+
+
+def _places(problem: Problem) -> bool:
+    """Whether a quick search finds a placement."""
+    from wse.compiler.placers.greedy import try_place
+
+    return not any(check(problem) for check in (_one_block, _pins, _areas)) and try_place(problem) is not None

@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from wse.compiler.cost import Cost
+from wse.compiler.partition import FEW_PES, Block
 from wse.compiler.place import Placement
-from wse.compiler.placers.explain import does_not_fit, free_pes
+from wse.compiler.placers.explain import does_not_fit
 from wse.compiler.placers.problem import Problem, Search
-from wse.compiler.placers.snake import snake
+from wse.compiler.placers.snake import lay_snake
 from wse.program import Rect
 
 Rects = tuple[Rect, ...]
@@ -35,40 +36,95 @@ def place(problem: Problem, search: Search) -> Placement:
 def try_place(problem: Problem) -> Rects | None:
     """Any legal placement, or None: the first the greedy placer, or a snake of the smallest shapes, comes to."""
     if not (problem.constraints.pins or problem.constraints.spans or problem.constraints.relations):
-        small = snake([min(shapes, key=lambda block: (block.num_pes, block.height)) for shapes in problem.shapes], problem.width)
+        small = lay_snake(problem, [min(shapes, key=lambda block: (block.num_pes, block.height)) for shapes in problem.shapes])
         if small is not None and problem.is_legal(small):
             return small
     return next((rects for _, rects in greedy_placements(problem)), None)
 
 
 def greedy_placements(problem: Problem, pull: Pull | None = None) -> Iterator[tuple[str, Rects]]:
-    """(how, rectangles) of each attempt that ends well: shapes by cost, then small ones; along the chain, then large blocks first."""
+    """(how, rectangles) of each attempt that ends well: shapes by cost, then small ones; along the chain, then large blocks first.
+
+    Where something is dead, and sizes on the mesh are odd, packings come last: they look at room alone.
+    """
     for shapes in ("cheap", "balanced", "small"):
         for order in ("chain", "large first"):
             rects = _attempt(problem, shapes, order, pull)
             if rects is not None and problem.is_legal(rects):
                 yield f"{shapes} shapes, {order}", rects
+    if problem.footprints is not None:
+        largest = max(range(len(problem.names)), key=lambda i: (_least_pes(problem, i), i))
+        for shape in problem.shapes[largest]:
+            for by_columns in (True, False):
+                rects = _pack(problem, largest, shape, by_columns)
+                if rects is not None and problem.is_legal(rects):
+                    yield f"packed by {'columns' if by_columns else 'rows'}", rects
 
 
 def _attempt(problem: Problem, by: str, order_by: str, pull: Pull | None) -> Rects | None:
+    return _one_by_one(problem, order_by == "large first", lambda i, placed, free: _best_rect(problem, i, placed, free, by, pull))
+
+
+def _one_by_one(
+    problem: Problem, large_first: bool, choose: Callable[[int, dict[int, Rect], np.ndarray], Rect | None]
+) -> Rects | None:
+    """Every block where `choose(block, those placed, free PEs)` puts it: pinned ones, then constrained ones, then the others."""
     names, wishes = problem.names, problem.constraints
     related = {name for relation in wishes.relations for name in (relation.block, relation.other)}
-    size = [min(block.num_pes for block in shapes) for shapes in problem.shapes]
 
     def rank(i: int) -> tuple[int, float, int]:
         first = 0 if names[i] in wishes.pins else 1 if names[i] in related or names[i] in wishes.spans else 2
-        return first, -size[i] if order_by == "large first" else 0, i
+        return first, -_least_pes(problem, i) if large_first else 0, i
 
-    free = free_pes(problem)
+    free = problem.open.copy()
     placed: dict[int, Rect] = {}
     room = {name: problem.area(i).num_pes for i, name in enumerate(names)}
     for i in sorted(range(len(names)), key=lambda i: (rank(i)[0], room[names[i]] if rank(i)[0] == 1 else 0, *rank(i)[1:])):
-        rect = _best_rect(problem, i, placed, free, by, pull)
+        rect = choose(i, placed, free)
         if rect is None:
             return None
         placed[i] = rect
-        free[rect.y : rect.y + rect.height, rect.x : rect.x + rect.width] = False
+        there = problem.footprint(rect) or rect
+        free[there.y : there.y + there.height, there.x : there.x + there.width] = False
     return tuple(placed[i] for i in range(len(names)))
+
+
+def _least_pes(problem: Problem, i: int) -> int:
+    return min(block.num_pes for block in problem.shapes[i])
+
+
+def _pack(problem: Problem, largest: int, shape: Block, by_columns: bool) -> Rects | None:
+    """The largest block, in this shape, in a corner of the mesh where it skips least; the others as far west (or north) as they can be."""
+
+    def choose(i: int, placed: dict[int, Rect], free: np.ndarray) -> Rect | None:
+        few = FEW_PES * _least_pes(problem, i)
+        best: tuple[tuple[int, ...], Rect] | None = None
+        for block in (shape,) if i == largest else (block for block in problem.shapes[i] if block.num_pes <= few):
+            ys, xs = np.nonzero(_legal_corners(problem, i, placed, _sums(free), block.width, block.height))
+            if not len(xs):
+                continue
+            assert problem.footprints is not None
+            sizes = problem.footprints.skipped(block.width, block.height)[ys, xs] + (block.width, block.height)
+            areas = sizes[:, 0] * sizes[:, 1]
+            if i == largest:
+                edges = [np.minimum(at, end - at - size) for at, end, size in zip((xs, ys), free.shape[::-1], sizes.T, strict=True)]
+                keys = [areas, edges[0], edges[1]]
+            else:
+                keys = [xs, ys, areas] if by_columns else [ys, xs, areas]
+            j = np.lexsort(keys[::-1])[0]
+            key = tuple(int(of[j]) for of in keys)
+            if best is None or key < best[0]:
+                best = (key, Rect(int(xs[j]), int(ys[j]), block.width, block.height))
+        return best[1] if best else None
+
+    return _one_by_one(problem, True, choose)
+
+
+def _sums(free: np.ndarray) -> np.ndarray:
+    """int64 (height + 1, width + 1): how many PEs north and west of each corner are free."""
+    sums = np.zeros((free.shape[0] + 1, free.shape[1] + 1), np.int64)
+    sums[1:, 1:] = free.cumsum(0).cumsum(1)
+    return sums
 
 
 def _best_rect(problem: Problem, i: int, placed: dict[int, Rect], free: np.ndarray, by: str, pull: Pull | None) -> Rect | None:
@@ -79,8 +135,7 @@ def _best_rect(problem: Problem, i: int, placed: dict[int, Rect], free: np.ndarr
         "balanced": lambda cost, num_pes: (problem.weigh(cost) * num_pes, 0.0),
         "small": lambda cost, num_pes: (num_pes, problem.weigh(cost)),
     }[by]
-    sums = np.zeros((problem.height + 1, problem.width + 1), np.int64)
-    sums[1:, 1:] = free.cumsum(0).cumsum(1)
+    sums = _sums(free)
     best: tuple[tuple[float, float], Rect] | None = None
     for k in sorted(range(len(blocks)), key=lambda k: (score(problem.costs[i][k], blocks[k].num_pes), k))[:NUM_SHAPES]:
         width, height = blocks[k].width, blocks[k].height
@@ -111,6 +166,14 @@ def _legal_corners(problem: Problem, i: int, placed: dict[int, Rect], sums: np.n
     legal[: full.shape[0], : full.shape[1]] = full
     kept = np.zeros_like(legal)
     kept[area.y : area.y + area.height - height + 1, area.x : area.x + area.width - width + 1] = True
+    if problem.footprints is not None:
+        skipped = problem.footprints.skipped(width, height)
+        ys, xs = np.nonzero(legal & kept & (skipped[..., 0] >= 0))
+        rights, bottoms = xs + width + skipped[ys, xs, 0], ys + height + skipped[ys, xs, 1]
+        inside = (rights <= area.x + area.width) & (bottoms <= area.y + area.height)
+        full = sums[bottoms, rights] - sums[ys, rights] - sums[bottoms, xs] + sums[ys, xs] == (rights - xs) * (bottoms - ys)
+        kept[...] = False
+        kept[ys[inside & full], xs[inside & full]] = True
     pin = problem.constraints.pins.get(problem.names[i])
     if pin is not None:
         here = np.zeros_like(legal)
@@ -121,10 +184,11 @@ def _legal_corners(problem: Problem, i: int, placed: dict[int, Rect], sums: np.n
     index = {name: j for j, name in enumerate(problem.names)}
     for relation in problem.constraints.relations:
         for mine, other in ((relation.block, relation.other), (relation.other, relation.block)):
-            there = placed.get(index[other])
+            there = problem.footprint(placed[index[other]]) if index[other] in placed else None
             if mine == problem.names[i] and there is not None:
                 ys, xs = np.nonzero(legal)
-                legal[ys, xs] = [relation.holds(Rect(int(x), int(y), width, height), there) for x, y in zip(xs, ys, strict=True)]
+                heres = [problem.footprint(Rect(x, y, width, height)) for x, y in zip(xs.tolist(), ys.tolist(), strict=True)]
+                legal[ys, xs] = [here is not None and relation.holds(here, there) for here in heres]
     return legal
 
 

@@ -16,13 +16,16 @@ import numpy as np
 
 from wse.compiler.constraints import Constraints
 from wse.compiler.cost import Cost
+from wse.compiler.footprint import Footprints
 from wse.compiler.nets import FREE, measure, measure_in, measure_out
 from wse.compiler.partition import Block, Partitioner
 from wse.compiler.place import Placement
+from wse.defects import Defects
 from wse.errors import ConfigError
 from wse.program import Rect
 
 OBJECTIVES = {"both": 0.5, "cycles": 1.0, "hops": 0.0}  # share of cycles; each is counted in multiples of its own bound
+NUM_WIDTHS = 12  # besides the best, how many widths of a block are tried where something is dead
 Shape = tuple[int, int]  # width, height
 
 
@@ -55,11 +58,13 @@ class Problem:
     ramp_cycles: int
     objective: str = "both"
     constraints: Constraints = field(default_factory=Constraints)
+    defects: Defects | None = None
 
     @staticmethod
     def of(
-        partitioner: Partitioner, shapes: tuple[tuple[Block, ...], ...], mesh: tuple[int, int], objective: str, constraints: Constraints
-    ) -> Problem:
+        partitioner: Partitioner, shapes: tuple[tuple[Block, ...], ...], mesh: tuple[int, int], objective: str, constraints: Constraints,
+        defects: Defects | None = None,
+    ) -> Problem:  # fmt: skip
         """The problem with these shapes, each costed for a token in the middle of the context."""
         known: dict[tuple[str, int, int], Cost] = {}
         for block in itertools.chain.from_iterable(shapes):
@@ -69,7 +74,7 @@ class Problem:
         costs = tuple(tuple(known[b.part.value, b.width, b.height] for b in blocks) for blocks in shapes)
         spec = partitioner.spec
         ramp = spec.ramp_in_cycles + spec.ramp_out_cycles + 1
-        return Problem(shapes, costs, *mesh, partitioner.config.dim, spec.hop_cycles, ramp, objective, constraints)
+        return Problem(shapes, costs, *mesh, partitioner.config.dim, spec.hop_cycles, ramp, objective, constraints, defects)
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -112,6 +117,18 @@ class Problem:
         span = self.constraints.spans.get(self.names[i])
         return span.area(self.mesh) if span else self.mesh
 
+    @cached_property
+    def footprints(self) -> Footprints | None:
+        """What blocks take on the mesh where some of it is dead; None where nothing is."""
+        return None if self.defects is None else Footprints(self.defects)
+
+    def footprint(self, rect: Rect) -> Rect | None:
+        """What a block of `rect`'s size takes on the mesh with its corner there; None where it cannot be."""
+        if self.footprints is None:
+            return rect
+        across, down = self.footprints.skipped(rect.width, rect.height)[rect.y, rect.x].tolist()
+        return None if across < 0 else Rect(rect.x, rect.y, rect.width + across, rect.height + down)
+
     def net(self, i: int, a: Rect | None, b: Rect | None) -> Cost:
         """Cost of net i, from block i - 1 at `a` (None: the host) to block i at `b` (None: the host)."""
         if a is None or b is None:
@@ -144,8 +161,8 @@ class Problem:
         raise ConfigError(f"block '{self.names[i]}' cannot be {shape[0]}x{shape[1]} PEs here")
 
     def placement(self, rects: tuple[Rect, ...]) -> Placement:
-        """These rectangles as a placement on this mesh."""
-        return Placement(self.width, self.height, rects, self.names, self.inputs, self.outputs)
+        """These rectangles as a placement on this mesh. Raises `ConfigError` where a block cannot be for defects."""
+        return Placement(self.width, self.height, rects, self.names, self.inputs, self.outputs, defects=self.defects).fitted()
 
     def is_legal(self, rects: tuple[Rect, ...]) -> bool:
         """Whether rectangles lie in the mesh without overlap and keep all constraints."""
@@ -158,7 +175,7 @@ class Problem:
     def verify(self, placement: Placement) -> None:
         """Raise `ConfigError` unless the placement is legal and keeps all constraints."""
         placement.verify()
-        broken = self.constraints.broken(placement.names, placement.rects, self.mesh)
+        broken = self.constraints.broken(placement)
         if broken:
             raise ConfigError(broken)
 
@@ -168,7 +185,7 @@ class Problem:
         By Lagrange: with a price on every PE, the cheapest chain of shapes less what all free PEs are worth is a bound at any
         price; the best price is found by golden section, since the bound is concave in it.
         """
-        there = self.width * self.height - sum(area.num_pes for area in self._disjoint_keep_out())
+        there = int(self.usable.sum())
         value = lambda price: self._shortest(weights, price) - price * there  # noqa: E731
         low, high = 0.0, 2 * self._shortest(weights, 0.0) / max(1, there)
         ratio = (math.sqrt(5) - 1) / 2
@@ -177,13 +194,18 @@ class Problem:
             low, high = (low, b) if value(a) > value(b) else (a, high)
         return max(value(0.0), value((low + high) / 2))
 
-    def _disjoint_keep_out(self) -> list[Rect]:
-        """Keep-out areas that do not overlap, inside the mesh: what can be surely subtracted."""
-        found: list[Rect] = []
+    @cached_property
+    def open(self) -> np.ndarray:
+        """bool (height, width): PEs that are in no keep-out area."""
+        found = np.ones((self.height, self.width), bool)
         for area in self.constraints.keep_out:
-            if self.mesh.contains(area) and not any(area.overlaps(other) for other in found):
-                found.append(area)
+            found[area.y : area.y + area.height, area.x : area.x + area.width] = False
         return found
+
+    @property
+    def usable(self) -> np.ndarray:
+        """bool (height, width): those of them that work."""
+        return self.open if self.defects is None else self.open & ~self.defects.dead
 
     def _shortest(self, weights: tuple[float, float], price: float) -> float:
         """Least weighted cost of shapes and nets, each net as short as its two shapes allow, and `price` per PE."""
@@ -221,8 +243,9 @@ class Problem:
 
 
 def make_problem(
-    partitioner: Partitioner, mesh: tuple[int, int], split: str = "layer", objective: str = "both", constraints: Constraints | None = None
-) -> Problem:
+    partitioner: Partitioner, mesh: tuple[int, int], split: str = "layer", objective: str = "both", constraints: Constraints | None = None,
+    defects: Defects | None = None,
+) -> Problem:  # fmt: skip
     """The problem of placing a model. Raises `DoesNotFitError` when a block has no shape that fits a PE's SRAM."""
     if objective not in OBJECTIVES:
         raise ConfigError(f"objective '{objective}' is not one of {', '.join(OBJECTIVES)}")
@@ -234,7 +257,8 @@ def make_problem(
         area = constraints.spans[name].area(whole) if name in constraints.spans else whole
         return area.width, area.height
 
-    for blocks in partitioner.candidates(split, room):
+    # a block as wide as the mesh cannot skip columns, and what is left between skipped ones is odd: other widths are worth trying too
+    for blocks in partitioner.candidates(split, room, num_widths=0 if defects is None else NUM_WIDTHS):
         wanted = constraints.shapes.get(blocks[0].name)
         shapes.append((partitioner.block(blocks[0].name, blocks[0].layer, blocks[0].part, *wanted),) if wanted else blocks)
-    return Problem.of(partitioner, tuple(shapes), mesh, objective, constraints)
+    return Problem.of(partitioner, tuple(shapes), mesh, objective, constraints, defects)

@@ -20,12 +20,18 @@ def place(problem: Problem, search: Search) -> Placement:
     wishes = problem.constraints
     if wishes.pins or wishes.relations or wishes.spans:
         raise ConfigError("the snake placer knows shapes, sides and keep-out areas, but no other constraints", help="use --placer greedy")
-    default = snake([shapes[0] for shapes in problem.shapes], problem.width)
+    rects = find_snake(problem)
+    if rects is None:
+        raise does_not_fit(problem)
+    return problem.placement(rects)
+
+
+def find_snake(problem: Problem) -> tuple[Rect, ...] | None:
+    """What `place` finds, or None."""
+    default = lay_snake(problem, [shapes[0] for shapes in problem.shapes])
     if default is not None and problem.is_legal(default):
-        return problem.placement(default)
-    for _, rects in best_snakes(problem, 1):
-        return problem.placement(rects)
-    raise does_not_fit(problem)
+        return default
+    return next((rects for _, rects in best_snakes(problem, 1)), None)
 
 
 def snake(blocks: list[Block], width: int) -> tuple[Rect, ...] | None:
@@ -54,11 +60,37 @@ def snake(blocks: list[Block], width: int) -> tuple[Rect, ...] | None:
     return tuple(rects)
 
 
+def lay_snake(problem: Problem, blocks: list[Block]) -> tuple[Rect, ...] | None:
+    """The snake of these blocks on the problem's mesh; where something is dead, each block as far on as it must. None when too long."""
+    if problem.footprints is None:
+        return snake(blocks, problem.width)
+    rects: list[Rect] = []
+    left, right, eastward = 0, problem.width, True  # what is free of the row of blocks at hand
+    y = bottom = 0
+    for block in blocks:
+        while True:
+            xs = range(left, right - block.width + 1) if eastward else range(right - block.width, left - 1, -1)
+            tried = ((Rect(x, y, block.width, block.height), problem.footprint(Rect(x, y, block.width, block.height))) for x in xs)
+            rect, there = next(((r, f) for r, f in tried if f is not None and f.x + f.width <= right), (None, None))
+            if rect is not None and there is not None:
+                break
+            if y + block.height >= problem.height:
+                return None
+            # the next row of blocks, back the other way; or, if this one is empty still, one row of PEs further down
+            eastward = eastward if bottom == y else not eastward
+            y = max(bottom, y + 1)
+            left, right, bottom = 0, problem.width, y
+        rects.append(rect)
+        bottom = max(bottom, there.y + there.height)
+        left, right = (there.x + there.width, right) if eastward else (left, there.x)
+    return tuple(rects)
+
+
 def best_snakes(problem: Problem, num: int) -> list[tuple[float, tuple[Rect, ...]]]:
     """The `num` legal snakes of least cost, each with one shape for all blocks of a kind, (cost, rectangles) in order."""
     found = []
     for shapes in uniform_shapes(problem):
-        rects = snake(shapes, problem.width)
+        rects = lay_snake(problem, shapes)
         if rects is not None and max(rect.y + rect.height for rect in rects) <= problem.height and problem.is_legal(rects):
             found.append((problem.weigh(problem.cost(problem.placement(rects))), rects))
     return sorted(found, key=lambda pair: (pair[0], [(r.x, r.y, r.width, r.height) for r in pair[1]]))[:num]

@@ -16,6 +16,7 @@ from wse.cli.bench import bench
 from wse.cli.build import compile_, models
 from wse.cli.compare import compare
 from wse.cli.config import config
+from wse.cli.defects import defects, yield_
 from wse.cli.host import doctor, warmup
 from wse.cli.kernel import debug, profile
 from wse.cli.place import place
@@ -27,7 +28,7 @@ from wse.cli.verify import verify
 from wse.errors import EXIT_BUG, WseError
 
 COMMANDS: tuple[click.Command, ...] = (
-    run, report, trace, verify, bench, compile_, place, compare, sweep, profile, debug, models, config, doctor, warmup,
+    run, report, trace, verify, bench, compile_, place, compare, sweep, defects, yield_, profile, debug, models, config, doctor, warmup,
 )  # fmt: skip
 
 

@@ -41,16 +41,16 @@ def compile_(model: str, as_json: bool, output: Path | None, progress: Progress,
             "schema": 1, "model": compiled.model.name, "parameters": compiled.model.num_parameters, "dtype": compiled.dtype,
             "context": compiled.context, "mesh": [program.width, program.height],
             "blocks": [
-                {"name": block.name, "rect": str(rect), "num_pes": rect.num_pes, "sram_bytes": block.sram_bytes}
-                for block, rect in zip(compiled.blocks, compiled.placement.rects, strict=True)
+                {"name": block.name, "rect": str(rect), "num_pes": block.num_pes, "sram_bytes": block.sram_bytes}
+                for block, rect in zip(compiled.blocks, compiled.placement.footprints, strict=True)
             ],
             "nets": [net.facts() for net in compiled.nets],
             "num_pes": len(program.core_pe), "num_code_classes": len(program.classes), "num_instructions": len(program.code),
             "num_routes": len(program.channel_pe), "program_hash": content_hash(program),
         })  # fmt: skip
         return
-    for block, rect in zip(compiled.blocks, compiled.placement.rects, strict=True):
-        click.echo(f"{block.dump()} at {rect}")
+    for block, place in zip(compiled.blocks, compiled.placement.describe(), strict=True):
+        click.echo(f"{block.dump()} at {place}")
     for net in compiled.nets:
         click.echo(net.dump())
     click.echo(report_routes(compiled.nets).dump())

@@ -27,6 +27,7 @@ def machine_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--placement", type=click.Path(path_type=Path), help="a placement file, as `wse place` writes it"),
         click.option("--placer", default="snake", show_default=True, help="snake, greedy, spectral, anneal or exact"),
         click.option("--split", type=click.Choice(["layer", "half"]), default="layer", show_default=True, help="a block per layer, or two"),
+        *_DEFECT_OPTIONS,
         click.option("--context", type=int, help="positions to keep room for"),
         click.option("--dtype", type=click.Choice(["f16", "f32"]), default="f16", show_default=True, help="weights in SRAM"),
     )):  # fmt: skip
@@ -38,6 +39,42 @@ _ARCH_OPTIONS = (
     click.option("--arch", default="wse2", show_default=True, help="machine: a preset or a .toml file"),
     click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="change a number of the machine"),
 )
+
+
+class Rate(click.ParamType):
+    """A share of a whole: 0.01 or 1%."""
+
+    name = "rate"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        from wse.ranges import parse_rates
+
+        if isinstance(value, float):
+            return value
+        what = "a rate" if param is None else max(param.opts, key=len)
+        rates = parse_rates(value, what)
+        if len(rates) != 1:
+            raise ConfigError(f"{what} wants one rate, got '{value}'")
+        return rates[0]
+
+
+_RANDOM_DEFECTS = (
+    click.option("--dead-pes", type=Rate(), default=0.0, metavar="RATE", help="let so many of all PEs be dead, at random: 0.01 or 1%"),
+    click.option("--dead-links", type=Rate(), default=0.0, metavar="RATE", help="likewise of all links between PEs"),
+    click.option("--dead-routers", is_flag=True, help="the routers of dead PEs pass nothing either"),
+    click.option("--defect-seed", type=click.IntRange(0), default=0, metavar="N", help="decides which are dead"),
+)
+_DEFECT_OPTIONS = (
+    click.option("--defects", type=click.Path(path_type=Path), help="a map of dead PEs and links, as `wse defects` writes it"),
+    *_RANDOM_DEFECTS,
+)
+
+
+def random_defect_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Options that draw a map of defects."""
+    for option in reversed(_RANDOM_DEFECTS):
+        command = option(command)
+    return command
 
 
 def arch_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -100,12 +137,14 @@ def compile_with(progress: Progress, model: str, head: str = "greedy", keep_outp
 
 def compile_arguments(
     model: str, arch: str, settings: tuple[str, ...], mesh: str | None, placement: Path | None, placer: str, split: str,
-    context: int | None, dtype: str, **how: Any,
+    context: int | None, dtype: str, defects: Path | None, dead_pes: float, dead_links: float, dead_routers: bool, defect_seed: int,
+    **how: Any,
 ) -> dict[str, Any]:  # fmt: skip
     """What `compile_model` and `place_model` take, out of `machine_options`; `how` goes to `PlaceOptions`."""
-    from wse.compiler.compile import PlaceOptions
+    from wse.compiler.compile import DefectOptions, PlaceOptions
 
-    options = PlaceOptions(placer, split, placement=placement, **how)
+    dead = DefectOptions(defects, dead_pes, dead_links, defect_seed, dead_routers)
+    options = PlaceOptions(placer, split, placement=placement, defects=dead, **how)
     spec = load_machine(arch, settings)
     return {"name": model, "spec": spec, "dtype": dtype, "context": context, "mesh": parse_mesh(mesh), "options": options}
 

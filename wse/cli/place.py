@@ -57,6 +57,11 @@ def place(
     cost, problem = placed.problem.cost(placement), placed.problem
     gap = problem.weigh(cost) / problem.lower_bound - 1
     click.echo(f"{len(placed.blocks)} blocks on {placement.width}x{placement.height} PEs -> {output}")
+    if placement.defects is not None:
+        click.echo(str(placement.defects))
+        for name, where in zip(placement.names, placement.describe(), strict=True):
+            click.echo(f"  {name} at {where}")
+        click.echo("predictions leave out what skipped rows and columns add; `wse run` measures it")
     click.echo(f"predicted per token: {cost.hops:,.0f} hops, {cost.cycles:,.0f} cycles")
     click.echo(f"no placement has fewer than {problem.bounds.hops:,.0f} hops, or {problem.bounds.cycles:,.0f} cycles; this one is "
                f"{100 * gap:.2f} % above the bound for objective '{problem.objective}'")  # fmt: skip

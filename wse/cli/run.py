@@ -93,7 +93,7 @@ def run(
     finally:  # a run that went wrong is what one would look into
         if trace is not None:
             placement = compiled.placement
-            write_machine_trace(session.machine, trace, list(zip(placement.names, placement.rects, strict=True)), progress)
+            write_machine_trace(session.machine, trace, list(zip(placement.names, placement.footprints, strict=True)), progress)
     if sanitize:
         with progress.stage("running with another timing"):
             session.check_timing([*ids, *(token.id for token in tokens[:-1])])
@@ -107,7 +107,7 @@ def run(
         config = config_toml(settings, compiled.spec)
         placement = compiled.placement
         seen = record(
-            session.machine, sampler, summary, blocks=zip(placement.names, placement.rects, strict=True), nets=compiled.nets,
+            session.machine, sampler, summary, blocks=zip(placement.names, placement.footprints, strict=True), nets=compiled.nets,
             placement=placement.dump(), config=config, provenance={**provenance(settings), "wall_seconds": round(seconds, 3)},
         )  # fmt: skip
         write_run(seen, output, force)

@@ -25,6 +25,9 @@ CHOICES = {"split": ("layer", "half"), "objective": ("both", "cycles", "hops"), 
 @click.option("--split", default="layer", show_default=True, help="layer, half")
 @click.option("--objective", default="both", show_default=True, help="both, cycles, hops")
 @click.option("--dtype", default="f16", show_default=True, help="f16, f32")
+@click.option("--dead-pes", default="0", show_default=True, metavar="RATES", help="shares of PEs dead at random: 0,0.01 or 0-4%")
+@click.option("--dead-links", default="0", show_default=True, metavar="RATES", help="likewise of links")
+@click.option("--defect-seed", default="0", show_default=True, help="decides which are dead: 0-9")
 @click.option("--context", default="0", help="positions to keep room for: 64,128 or 16-128*2 (default: the model's own, at most 256)")
 @click.option("-p", "--prompt", default="In the beginning", show_default=True)
 @click.option("-n", "--n-gen", default=2, show_default=True, type=click.IntRange(0), help="tokens to run; 0 places and predicts only")
@@ -35,8 +38,8 @@ CHOICES = {"split": ("layer", "half"), "objective": ("both", "cycles", "hops"), 
 @progress_options
 def sweep(
     models: tuple[str, ...], arch: str, settings: tuple[str, ...], mesh: str, placer: str, seed: str, split: str, objective: str,
-    dtype: str, context: str, prompt: str, n_gen: int, workers: int, scheduler: str | None, dry_run: bool, output: Path,
-    progress: Progress,
+    dtype: str, context: str, dead_pes: str, dead_links: str, defect_seed: str, prompt: str, n_gen: int, workers: int,
+    scheduler: str | None, dry_run: bool, output: Path, progress: Progress,
 ) -> None:  # fmt: skip
     """Place and run every combination of the settings; results land one by one in a table.
 
@@ -44,7 +47,7 @@ def sweep(
     """
     from wse import sweep as sweeping
     from wse.compiler.placers import PLACERS
-    from wse.ranges import parse_ranges
+    from wse.ranges import parse_ranges, parse_rates
     from wse.warmup import warm_up
 
     meshes = [text.strip() for text in mesh.split(",")]
@@ -54,7 +57,8 @@ def sweep(
         model=models, arch=_words("arch", arch), settings=[" ".join(settings)], mesh=meshes,
         placer=_words("placer", placer, tuple(PLACERS)), split=_words("split", split), objective=_words("objective", objective),
         dtype=_words("dtype", dtype), context=parse_ranges(context, "--context"), prompt=[prompt], n_gen=[n_gen],
-        seed=parse_ranges(seed, "--seed"),
+        seed=parse_ranges(seed, "--seed"), dead_pes=parse_rates(dead_pes, "--dead-pes"),
+        dead_links=parse_rates(dead_links, "--dead-links"), defect_seed=parse_ranges(defect_seed, "--defect-seed"),
     )  # fmt: skip
     rows = output.with_suffix(".csv")
     table = sweeping.Table(rows)
