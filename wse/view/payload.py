@@ -167,7 +167,7 @@ def _head(run: Run, name: str) -> dict[str, Any]:
                    "classes": [[c["layout"], c["data_bytes"], c["code_bytes"]] for c in memory["classes"]],
                    "layouts": [[list(buffer.values()) for buffer in buffers] for buffers in memory["layouts"]]},
         "summary": {key: run.summary[key] for key in HEADLINE if key in run.summary},
-        "not_modelled": run.summary.get("not_modelled", []),
+        "not_modelled": run.summary.get("not_modelled", []), "defects": run.summary.get("defects"),
         "versions": {
             name: version
             for name, version in run.provenance.get("versions", {}).items()
