@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from itertools import zip_longest
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from reference.features import FeaturePlanner
 from reference.machine import ReferenceMachine
 from reference.programs import FEATURES, Case, random_case, reduce
 
-from wse.isa import Status
+from wse.builder import ProgramBuilder
+from wse.isa import Col, Port, Status
 from wse.machine import Machine
+from wse.printed import Printed
+from wse.program import Program, Rect
+from wse.spec import load_spec
 
 # Seeds that once told the two apart, by what was wrong. A change to the planner gives them other programs; draw new ones then.
 REGRESSIONS = {
@@ -32,7 +38,8 @@ COMMON = settings(deadline=None, database=None, phases=[Phase.generate], suppres
 
 def differences(case: Case) -> list[str]:
     """Runs both machines side by side; what differs after the first run in which anything does."""
-    engine, reference = Machine(case.program, refuse_hangs=False), ReferenceMachine(case.program)
+    printed: list[Printed] = []
+    engine, reference = Machine(case.program, refuse_hangs=False, on_print=printed.append), ReferenceMachine(case.program)
     for number, run in enumerate(case.runs):
         for name, values in run.feeds:
             engine.feed(name, values)
@@ -54,7 +61,7 @@ def differences(case: Case) -> list[str]:
         ]
         if found or Status.FAULT in statuses:  # what a faulting cycle leaves behind is not specified
             return found
-        found = _compare(engine.snapshot(), reference.snapshot())
+        found = _compare(engine.snapshot(), reference.snapshot()) + _compare_prints(case.program, printed, reference)
         if found:
             return [f"{line} (after run {number}, cycle {reference.cycles})" for line in found]
     return []
@@ -80,6 +87,15 @@ def _compare(engine: dict[str, np.ndarray], reference: dict[str, np.ndarray]) ->
             at = tuple(int(i) for i in np.argwhere(~same)[0])
             found.append(f"{name}{list(at)}: engine {mine[at]}, reference {wanted[at]}; {(~same).sum()} differ")
     return sorted(found)
+
+
+def _compare_prints(program: Program, printed: list[Printed], reference: ReferenceMachine) -> list[str]:
+    """What was printed before the cycle in which the run stopped; whether that cycle's prints belong to it depends on why it did."""
+    mine = [(p.cycle, p.y * program.width + p.x, program.source_lines.index(p.line), bits) for p in printed for bits in p.bits or [0]]
+    wanted = [(t, pe, int(program.code[row, Col.LINE]), bits) for t, pe, row, bits in reference.prints()]
+    mine, wanted = ([one for one in ones if one[0] < reference.cycles] for ones in (mine, wanted))
+    at = next((i for i, pair in enumerate(zip_longest(mine, wanted)) if pair[0] != pair[1]), None)
+    return [] if at is None else [f"prints differ from number {at} on: engine {mine[at:][:1]}, reference {wanted[at:][:1]}"]
 
 
 def _both_nan(mine: np.ndarray, wanted: np.ndarray) -> np.ndarray:
@@ -111,6 +127,27 @@ def test_random_programs_with_all_features(seed: int) -> None:
     check(seed, FEATURES)
 
 
+@settings(COMMON, max_examples=60, derandomize=True)
+@given(seed=SEEDS)
+def test_prints_change_nothing(seed: int) -> None:
+    """The engine on a program, and on the same without its prints: the same state but for the numbers of rows."""
+    with_prints = random_case(seed, features=FEATURES)
+    planner = FeaturePlanner(seed, frozenset(FEATURES))
+    states: list[tuple] = []
+    for case in (with_prints, planner.case(planner.printing)):
+        machine = Machine(case.program, refuse_hangs=False, on_print=lambda printed: None)
+        for run in case.runs:
+            for name, values in run.feeds:
+                machine.feed(name, values)
+            status = machine.run(run.await_outputs, machine.cycles + run.num_cycles)
+            state = {name: array for name, array in machine.snapshot().items() if not name.startswith("row_")}
+            states.append((status, machine.cycles, machine.fault, state))
+    without = states[len(states) // 2 :]
+    for mine, other in zip(states, without, strict=False):
+        assert mine[:3] == other[:3]
+        assert mine[0] is Status.FAULT or not _compare(mine[3], other[3])
+
+
 @pytest.mark.nightly
 @settings(COMMON, max_examples=10_000)
 @given(SEEDS)
@@ -129,3 +166,21 @@ def test_many_random_programs_with_all_features(seed: int) -> None:
 def test_seeds_that_found_something(what: str) -> None:
     for seed in REGRESSIONS[what]:
         check(seed)
+
+
+@pytest.mark.parametrize("awaited", [0, 600])
+@pytest.mark.parametrize("extent", [3, 900])
+def test_more_wavelets_to_the_host_than_its_buffer_holds_at_first(extent: int, awaited: int) -> None:
+    """Sent in one stream or in many, while the end of the run is known and while it is not."""
+    builder = ProgramBuilder(load_spec("toy"), 1, 1)
+    here = Rect(0, 0, 1, 1)
+    builder.route(here, 0, Port.RAMP, [Port.EAST])
+    builder.output("out", 0, 0, 0, Port.EAST)
+    pe = builder.pes(here)
+    for _ in range(900 // extent):
+        pe.mov(pe.send(0), 1.0, shape=extent)
+    program = builder.link()
+    engine, reference = Machine(program), ReferenceMachine(program)
+    awaiting = {"out": awaited} if awaited else None
+    assert engine.run(awaiting) == reference.run(awaiting, 10_000) == Status.DONE
+    assert not _compare(engine.snapshot(), reference.snapshot())

@@ -25,7 +25,7 @@ long things take is design section 2.2; where that section is silent these rules
   task start), then "data" until its fabric operands are there, then "room".
 * Counters by row of code, summed over all PEs that run it: `row_busy`, cycles in which a beat of its operation was under way;
   `row_elapsed`, for each of its operations that has ended, the cycles from its issue to its last cycle, both included. A control
-  instruction or branch adds what it costs to both when it issues.
+  instruction or branch adds what it costs to both when it issues. `row_issued`: how many times it issued.
 
 Switches. A color at a router has 1 to 4 route positions, each an rx port and a set of tx ports; a plain route is one position.
 
@@ -99,6 +99,11 @@ counts as `Stall.BANK` instead of busy, and in `row_busy`.
 Completions. An operation on any thread, the main thread too, can activate or unblock a task: at the end of its last cycle, seen
 from the next one on.
 
+Prints. PRINT is no instruction of the chip: it takes no time, no SRAM and counts nowhere, and a program with it is the same, cycle
+by cycle, as without. It happens in the cycle t in which the main thread would issue it, and the main thread goes on in t; any
+number follow each other. It shows one value, 32 bits of a register or an element of an array, as an instruction issued in t
+would see it: as of the end of t - 1, but for the register of a data task picked in t.
+
 Ends of a run. With outputs awaited, when the last has arrived. With none awaited, when every program has ended: no task running
 or activated, no operation under way, and no wavelet queued or under way in an input queue that a task is bound to. In a program
 that is reactive (an instruction sends control wavelets, or a task is bound to a color) a core that has ended can be woken, so
@@ -146,6 +151,7 @@ class Op(IntEnum):
     UNBLOCK = 23
     END = 24  # end of a task's code
     REROUTE = 25  # overwrite a route position at this router; columns EXTENT..: color, position, rx port, mask of tx ports
+    PRINT = 26  # show source a, one element, or only a text; columns TARGET, TASK: index into `Program.prints`, number of the element
 
 
 class OpClass(IntEnum):
@@ -291,7 +297,7 @@ class Col(IntEnum):
     B = 28
     DONE = 36
     TASK = 37  # of ACTIVATE, BLOCK, UNBLOCK, or of the completion
-    TARGET = 38  # row a branch goes to
+    TARGET = 38  # row a branch goes to; of a PRINT see there
     LINE = 39  # index into Program.source_lines
 
 

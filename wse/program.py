@@ -6,6 +6,7 @@ that has a route. Cores and channels are sorted by PE, channels within a PE by c
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -107,6 +108,20 @@ class SramFifo:
 
 
 @dataclass(frozen=True)
+class Print:
+    """What a `Pes.print` shows: `text` is a template of `str.format` with a field for each value."""
+
+    text: str
+    types: tuple[Type, ...]  # of each value
+    shapes: tuple[tuple[int, ...], ...]  # () for a register; a value of n elements takes n rows of code
+
+    @property
+    def num_rows(self) -> int:
+        """Rows of code that make up one print: one for each element, one without any."""
+        return max(1, sum(math.prod(shape) for shape in self.shapes))
+
+
+@dataclass(frozen=True)
 class CodeClass:
     """PEs that share code: entry row of each task, initial task state, SRAM layout."""
 
@@ -129,16 +144,15 @@ class HostPort:
     pe: int
     color: int
     port: Port
+    line: int  # index into `Program.source_lines`
 
 
 def class_rows(code: np.ndarray, task_entry: tuple[int, ...]) -> np.ndarray:
     """Indices of the rows of `code` that a class's tasks are made of, without their ENDs."""
-    rows: list[int] = []
-    for entry in task_entry:
-        while entry >= 0 and code[entry, Col.OP] != Op.END:
-            rows.append(entry)
-            entry += 1
-    return np.array(rows, np.int64)
+    ends = np.flatnonzero(code[:, Col.OP] == Op.END)
+    entries = [entry for entry in task_entry if entry >= 0]
+    spans = [np.arange(entry, ends[at]) for entry, at in zip(entries, np.searchsorted(ends, entries), strict=True)]
+    return np.concatenate([np.zeros(0, np.int64), *spans])
 
 
 @dataclass(frozen=True)
@@ -164,6 +178,8 @@ class Program:
     host_in: tuple[HostPort, ...] = ()
     host_out: tuple[HostPort, ...] = ()
     source_lines: tuple[str, ...] = ("?",)
+    source_texts: tuple[str, ...] = ("",)  # what stands in each of them, where it was known
+    prints: tuple[Print, ...] = ()
     op_names: tuple[str, ...] = (NO_OP,)
     meta: dict[str, str] = field(default_factory=dict)
     defects: Defects | None = None  # of the mesh it is for

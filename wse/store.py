@@ -17,10 +17,10 @@ from wse.errors import ConfigError
 from wse.files import write_bytes
 from wse.frame import Frame
 from wse.isa import Port, Type
-from wse.program import Binding, CodeClass, HostPort, Program, Rect, SramFifo, Symbol
+from wse.program import Binding, CodeClass, HostPort, Print, Program, Rect, SramFifo, Symbol
 from wse.spec import MachineSpec
 
-SCHEMA = 5
+SCHEMA = 7
 _ARRAYS = (
     "code", "row_ops", "core_pe", "core_class", "core_sram", "sram", "channel_pe", "channel_color", "channel_rx", "channel_tx",
     "channel_line", "switches",
@@ -72,6 +72,8 @@ def _header(program: Program) -> dict[str, Any]:
         "host_in": [dataclasses.asdict(port) for port in program.host_in],
         "host_out": [dataclasses.asdict(port) for port in program.host_out],
         "source_lines": list(program.source_lines),
+        "source_texts": list(program.source_texts),
+        "prints": [dataclasses.asdict(printed) for printed in program.prints],
         "op_names": list(program.op_names),
         "meta": program.meta,
     }
@@ -88,14 +90,16 @@ def _rebuild(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Program:
         rest = {"task_entry": tuple(entry["task_entry"]), "symbols": symbols, "bindings": bindings, "fifos": fifos}
         classes.append(CodeClass(**{**entry, **rest}))
     others: dict[str, Any] = {
-        side: tuple(HostPort(e["name"], e["pe"], e["color"], Port(e["port"])) for e in header[side]) for side in ("host_in", "host_out")
+        side: tuple(HostPort(**{**port, "port": Port(port["port"])}) for port in header[side]) for side in ("host_in", "host_out")
     }
     others |= arrays
+    prints = tuple(Print(p["text"], tuple(map(Type, p["types"])), tuple(map(tuple, p["shapes"]))) for p in header["prints"])
     width, height = header["mesh"]
     spec = MachineSpec(**header["spec"])
     return Program(
         spec=spec, width=width, height=height, classes=tuple(classes), **others,
-        source_lines=tuple(header["source_lines"]), op_names=tuple(header["op_names"]), meta=header["meta"],
+        source_lines=tuple(header["source_lines"]), source_texts=tuple(header["source_texts"]), prints=prints,
+        op_names=tuple(header["op_names"]), meta=header["meta"],
         defects=parse_defects(header["defects"], "the program") if "defects" in header else None,
         frames=tuple(Frame(Rect(**f["rect"]), tuple(f["columns"]), tuple(f["rows"])) for f in header.get("frames", ())),
     )  # fmt: skip

@@ -141,7 +141,7 @@ def _verify_bindings(c: _Class) -> None:
 def _verify_bounds(c: _Class) -> None:
     """Memory operands whose address and extents no register changes stay inside the PE's data."""
     extents = c.code[:, Col.EXTENT : Col.EXTENT + MAX_DIMS]
-    static = (c.code[:, Col.EXTENT_REG : Col.EXTENT_REG + MAX_DIMS] < 0).all(1) & np.isin(c.code[:, Col.OP], list(VECTOR_OPS))
+    static = (c.code[:, Col.EXTENT_REG : Col.EXTENT_REG + MAX_DIMS] < 0).all(1) & np.isin(c.code[:, Col.OP], [*VECTOR_OPS, Op.PRINT])
     static &= (extents > 0).all(1)
     for operand, name in OPERAND_NAMES.items():
         size = np.where(c.code[:, operand + Operand.TYPE] == Type.F16, TYPE_BYTES[Type.F16], TYPE_BYTES[Type.F32])

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
+import linecache
 import sys
 from pathlib import Path
+from types import FrameType
 
 _OWN_FILES = {str(Path(__file__).with_name(name)) for name in ("where.py", "builder.py", "encode.py", "operands.py")}
+_OWN_FILES.add(contextlib.__file__)  # between a kernel's `with pe.loop(...)` and the builder
 
 
 def kernel_line() -> str:
     """`folder/file:line` of the innermost caller outside the builder."""
+    frame = _kernel_frame()
+    return f"{'/'.join(Path(frame.f_code.co_filename).parts[-2:])}:{frame.f_lineno}"
+
+
+def kernel_text() -> str:
+    """The text of that line, without a remark at its end; empty where the source cannot be read."""
+    frame = _kernel_frame()
+    return linecache.getline(frame.f_code.co_filename, frame.f_lineno).split("  #")[0].strip()
+
+
+def _kernel_frame() -> FrameType:
     frame = sys._getframe(1)
     while frame.f_back is not None and frame.f_code.co_filename in _OWN_FILES:
         frame = frame.f_back
-    return f"{'/'.join(Path(frame.f_code.co_filename).parts[-2:])}:{frame.f_lineno}"
+    return frame

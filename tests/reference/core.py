@@ -56,11 +56,13 @@ class Core:
         channels: dict[int, Channel],
         row_busy: np.ndarray,
         row_elapsed: np.ndarray,
+        row_issued: np.ndarray,
     ) -> None:
         self.spec, self.code = spec, code
         self.task_entry = dict(enumerate(code_class.task_entry))
         self.sram, self.inputs, self.channels = sram, inputs, channels
-        self.row_busy, self.row_elapsed = row_busy, row_elapsed
+        self.row_busy, self.row_elapsed, self.row_issued = row_busy, row_elapsed, row_issued
+        self.prints: list[tuple[int, int, int]] = []  # cycle, row, 32 bits
         self.registers = np.zeros(spec.num_registers, np.int32)
         self.fault, self.fault_color = Fault.NONE, -1
 
@@ -92,8 +94,12 @@ class Core:
         return self.row < 0 and not self.active and not any(self.threads) and not waiting
 
     def pick(self, t: int) -> None:
-        """End the task whose code is at its end and pick the next; neither takes time, but the start of one may."""
-        while t >= self.next_issue and not self.threads[0] and (self.row < 0 or self.code[self.row, Col.OP] == Op.END):
+        """End the task whose code is at its end and pick the next; neither takes time, nor does a print, but the start of one may."""
+        while t >= self.next_issue and not self.threads[0] and (self.row < 0 or self.code[self.row, Col.OP] in (Op.END, Op.PRINT)):
+            if self.row >= 0 and self.code[self.row, Col.OP] == Op.PRINT:
+                self.prints.append((t, self.row, self._shown(self.code[self.row], t)))
+                self.row += 1
+                continue
             self.row = -1
             bound = {binding.task: binding for binding in self.bindings if self._has_arrived(binding, t)}
             runnable = (self.active | set(bound)) - self.blocked
@@ -105,6 +111,17 @@ class Core:
             self.active.discard(task)
             self.row = self.task_entry.get(task, -1)
             self.next_issue = t + (self.spec.task_start_cycles if t > 0 else 0)
+
+    def _shown(self, row: np.ndarray, t: int) -> int:
+        """The 32 bits that a PRINT shows; tasks that start in t have their wavelets in their registers already."""
+        source = Source(row, Col.A, self.registers)
+        payloads = {binding.register: self.inputs[binding.color].head(t).bits for binding in self.starting}
+        if source.kind is Kind.REG and source.base in payloads:
+            return payloads[source.base]
+        if source.kind is not Kind.MEM:
+            return self._read_scalar(source)
+        address = source.address((0,) * 4)
+        return int(self.sram.view(np.uint16)[address // 2] if source.type is Type.F16 else self.sram.view(np.uint32)[address // 4])
 
     def _has_arrived(self, binding: Binding, t: int) -> bool:
         """Whether a data task could take a wavelet in t; a queue gives one a cycle."""
@@ -163,7 +180,7 @@ class Core:
     def _issue(self, t: int) -> bool:
         if self.row < 0 or t < self.next_issue or self.threads[0]:
             return False
-        row = self.code[self.row]
+        number, row = self.row, self.code[self.row]
         op = Op(row[Col.OP])
         if op in VECTOR_OPS:
             if self.threads[row[Col.THREAD]]:
@@ -172,6 +189,7 @@ class Core:
         else:
             self._issue_control(row, t)
         self.instructions += 1
+        self.row_issued[number] += 1
         return True
 
     def _issue_vector(self, row: np.ndarray, t: int) -> None:

@@ -16,7 +16,7 @@ from wse.operands import Fifo, Reg, View
 from wse.program import Rect
 from wse.spec import MachineSpec
 
-FEATURES = ("banks", "f16", "fifos", "routes", "switches", "tasks")
+FEATURES = ("banks", "f16", "fifos", "prints", "routes", "switches", "tasks")
 
 PAYLOAD, CONTROL = Reg(8, Type.I32), Reg(9, Type.I32)
 NUM_REGISTERS = 10
@@ -60,6 +60,7 @@ class FeaturePlanner(Planner):
         self.capacities = [self.random.choice([1, 2, 3, 5, 9]) for _ in range(2)]
         self.fifo_tasks = [self.random.choice([-1, -1, LAST_TASK]) for _ in range(4)]
         self.gathers: list[Gather] = []
+        self.printing: list[int] = []  # statements that are prints
         if "switches" in self.features:
             for net in self.nets:
                 for pe in net.tree:
@@ -87,6 +88,8 @@ class FeaturePlanner(Planner):
             kinds += [self._hold]
         if "fifos" in self.features:
             kinds += [self._buffer]
+        if "prints" in self.features:
+            kinds += [self._print, self._print]
         return kinds
 
     def _route(self, builder: ProgramBuilder, net: Net, pe: PE) -> None:
@@ -158,11 +161,21 @@ class FeaturePlanner(Planner):
         exits = sorted(tx) if self._chance(0.7) else self.random.sample(sorted(tx), self.random.randint(1, len(tx)))
         return (Port.RAMP if pe in self.cores and self._chance(0.3) else rx), exits
 
+    def _print(self) -> None:
+        """A print in any task that has code, of registers and elements of arrays, or of nothing."""
+        pe = self.random.choice(self.cores)
+        bound = [task for (_, at), (task, _) in self.bound.items() if at == pe]
+        task = self.random.choice([0, 0, 0, *range(1, self.num_tasks + 1), *bound, LAST_TASK])
+        shown: list[Any] = [*SUMS, INT, PAYLOAD, self._view("f", (2,)), self._view("h", (3,)), self._view("i", (1, 2))]
+        values = self.random.sample(shown, self.random.randint(0, 3))
+        self.printing.append(len(self.statements))
+        self._say(pe, lambda pes: pes.print("seen", *values), task)
+
     def _bits(self) -> int:
         """A random control wavelet: mostly something for one switch, now and then a task, once in a while one that is not there."""
         commands = [self.random.choice(list(Command)) for _ in range(self.random.choice([0, 1, 1, 1, 2, 3]))]
         task = self.random.choice([None, None, LAST_TASK, *range(1, self.num_tasks + 1)])
-        return control_bits(*commands, task=33 if self._chance(0.02) else task)
+        return control_bits(*commands, task=33 if self._chance(0.05) else task)
 
     def _command(self) -> None:
         """A control wavelet on a net; always through a register, so that nobody can prove what it will do."""

@@ -74,6 +74,12 @@ class ReferenceMachine:
                 return Status.LIMIT
             self._step(self.cycles)
 
+    def prints(self) -> list[tuple[int, int, int, int]]:
+        """(cycle, PE, row, 32 bits) of every PRINT so far, by cycle and PE."""
+        cores = zip(self.program.core_pe, self._cores, strict=True)
+        found = [(t, int(pe), row, bits) for pe, core in cores for t, row, bits in core.prints]
+        return sorted(found, key=lambda one: one[:2])
+
     def snapshot(self) -> dict[str, np.ndarray]:
         """The state that the engine must agree on."""
         cores, num_cores = self._cores, len(self._cores)
@@ -90,6 +96,7 @@ class ReferenceMachine:
             "sram_write_bytes": np.array([core.sram_write_bytes for core in cores], np.int64),
             "row_busy": self._row_busy.copy(),
             "row_elapsed": self._row_elapsed.copy(),
+            "row_issued": self._row_issued.copy(),
             "sent": np.array([channel.sent for channel in self._channels], np.int64),
             "wait": np.array([channel.wait for channel in self._channels], np.int64),
             "fifo_count": np.array([fifo.count for core in self._cores for fifo in core.fifos], np.int64),
@@ -162,14 +169,14 @@ class ReferenceMachine:
     def _build_cores(self) -> None:
         program = self.program
         self._cores: list[Core] = []
-        self._row_busy, self._row_elapsed = (np.zeros(len(program.code), np.int64) for _ in range(2))
+        self._row_busy, self._row_elapsed, self._row_issued = rows = [np.zeros(len(program.code), np.int64) for _ in range(3)]
         for pe, index, start in zip(program.core_pe, program.core_class, program.core_sram, strict=True):
             code_class = program.classes[index]
             sram = self._sram[start : start + code_class.sram_words]
             inputs = {color: queue for (at, color), queue in self._core_queues.items() if at == pe}
             channels = {channel.color: channel for channel in self._routers[pe].channels} if pe in self._routers else {}
             self._cores.append(
-                Core(program.spec, program.code, code_class, sram, inputs, channels, self._row_busy, self._row_elapsed)
+                Core(program.spec, program.code, code_class, sram, inputs, channels, *rows)
             )
 
     # one cycle

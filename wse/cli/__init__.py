@@ -18,6 +18,7 @@ from wse.cli.compare import compare
 from wse.cli.config import config
 from wse.cli.defects import defects, yield_
 from wse.cli.host import doctor, warmup
+from wse.cli.kernel import debug, profile
 from wse.cli.place import place
 from wse.cli.report import report
 from wse.cli.run import run
@@ -27,7 +28,7 @@ from wse.cli.verify import verify
 from wse.errors import EXIT_BUG, WseError
 
 COMMANDS: tuple[click.Command, ...] = (
-    run, report, trace, verify, bench, compile_, place, compare, sweep, defects, yield_, models, config, doctor, warmup,
+    run, report, trace, verify, bench, compile_, place, compare, sweep, defects, yield_, profile, debug, models, config, doctor, warmup,
 )  # fmt: skip
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from wse.errors import ConfigError
+from wse.errors import ConfigError, DeadlockError
 from wse.progress import Progress
 
 if TYPE_CHECKING:
@@ -98,6 +99,24 @@ def progress_options(command: Callable[..., Any]) -> Callable[..., Any]:
 json_option = click.option("--json", "as_json", is_flag=True, help="print JSON and nothing else")
 
 output_option = click.option("-o", "--output", type=click.Path(path_type=Path), help="write to a file instead of the terminal")
+
+
+def hang_option(note: str = "default: nowhere") -> Callable[..., Any]:
+    """The option that says where `reporting_hang` writes."""
+    return click.option("--hang", type=click.Path(path_type=Path), help=f"where to write the report on a deadlock, as JSON ({note})")
+
+
+@contextmanager
+def reporting_hang(path: Path | None) -> Iterator[None]:
+    """Leave the report on a deadlock in the body at `path`, if there is one."""
+    from wse.files import write_text
+
+    try:
+        yield
+    except DeadlockError as error:
+        if path is not None:
+            write_text(path, error.report.to_json() + "\n")
+        raise
 
 
 def load_machine(arch: str, settings: tuple[str, ...]) -> MachineSpec:

@@ -11,9 +11,9 @@ from typing import Any, TextIO
 
 import click
 
-from wse.cli.options import compile_with, emit_json, json_option, machine_options, progress_options
+from wse.cli.options import compile_with, emit_json, hang_option, json_option, machine_options, progress_options, reporting_hang
 from wse.cli.trace import requested, trace_options, write_machine_trace
-from wse.errors import ConfigError, DeadlockError, VerificationError
+from wse.errors import ConfigError, VerificationError
 from wse.progress import Progress
 
 
@@ -28,7 +28,7 @@ from wse.progress import Progress
 @click.option("--check/--no-check", default=None, help="compare the tokens with NumPy's (default: for small models)")
 @json_option
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="leave a run folder here, for `wse report`")
-@click.option("--hang", type=click.Path(path_type=Path), help="where to write the report on a deadlock (default: -o with .hang.json)")
+@hang_option("default: -o with .hang.json")
 @click.option("--force", is_flag=True, help="replace the run folder that --output names")
 @click.option("--sanitize", is_flag=True, help="check every memory operand, and that results do not depend on timing (slow)")
 @trace_options
@@ -79,7 +79,7 @@ def run(
     if hang is None and output is not None:
         hang = output.with_name(output.name + ".hang.json")
     try:
-        with _reporting_hang(hang), _streaming(prompt, None if as_json else sys.stdout, n_gen, len(ids), progress) as show:
+        with reporting_hang(hang), _streaming(prompt, None if as_json else sys.stdout, n_gen, len(ids), progress) as show:
             for token in session.generate(ids, n_gen):
                 tokens.append(token)
                 show(stream.push(token.id))
@@ -117,19 +117,6 @@ def run(
         progress.note(f"run folder: {output} (see it: wse report {output} -o run.html)")
     if checked.status == "differs":
         raise VerificationError(f"the tokens differ {checked.detail}", help="wse verify finds the first op that differs")
-
-
-@contextmanager
-def _reporting_hang(path: Path | None) -> Iterator[None]:
-    """Leave the report on a deadlock in the body at `path`."""
-    from wse.files import write_text
-
-    try:
-        yield
-    except DeadlockError as error:
-        if path is not None:
-            write_text(path, error.report.to_json() + "\n")
-        raise
 
 
 @contextmanager

@@ -89,6 +89,21 @@ def round_f16(bits):
     return f32_to_bits(f16_to_f32(f32_to_f16(bits_to_f32(bits))))
 
 
+@inline
+def half_bits(word, which):
+    """The f32 bits of the first (0) or second (1) of the two f16 elements in a packed wavelet."""
+    return f32_to_bits(f16_to_f32(np.uint16(word >> 16 * which & 0xFFFF)))
+
+
+@inline
+def simple_bits(op, half, x, y):
+    """`compute_bits` for a copy of any type, or for arithmetic up to MIN in f16 (`half`) or f32."""
+    if half:
+        x, y = round_f16(x), round_f16(y)
+    r = x if op == Op.MOV else f32_to_bits(alu_f32(op, bits_to_f32(x), bits_to_f32(y)))
+    return round_f16(r) if half else r
+
+
 @leaf
 def compute_bits(op, type, x, y, z):
     """32 result bits of one element in any type; z is what the destination held, for FMAC. The divisor of an i32 division is not 0.
@@ -156,14 +171,26 @@ def fmac_f16(y, y0, a, a0, x, n):
 
 
 @leaf
-def run_matrix_vector(m_f32, m_u16, half, n, first, rows, d, d_step, a, a_step, b, b_step):
+def fmac_all_f16(m, y, a, x, n):
+    """m[y + j] += m[a + j] * x, all f16 given as uint16 but x, an f32 of an f16 value; product and sum are each rounded to f16."""
+    for j in range(n):
+        product = f16_to_f32(f32_to_f16(f16_to_f32(m[a + j]) * x))
+        m[y + j] = f32_to_f16(f16_to_f32(m[y + j]) + product)
+
+
+@leaf
+def run_matrix_vector(m_f32, m_u16, type, half, n, first, rows, d, d_step, a, a_step, b, b_step):
     """For rows i = first .. first + rows - 1: m[d + i d_step + j] += m[a + i a_step + j] * m[b + i b_step], j = 0 .. n - 1.
 
-    `half`: a is f16. The arithmetic and its order are those of `fmac_f32` row by row.
+    `half`: a is f16; d and b are of `type`, F32 or F16. The arithmetic and its order are those of `fmac_f32`, `fmac_f16` or
+    `fmac_all_f16` row by row.
     """
     for i in range(first, first + rows):
         y0 = d + i * d_step
         a0 = a + i * a_step
+        if type == Type.F16:
+            fmac_all_f16(m_u16, y0, a0, f16_to_f32(m_u16[b + i * b_step]), n)
+            continue
         x = m_f32[b + i * b_step]
         if half:
             for j in range(n):
@@ -210,6 +237,13 @@ def run_row(
         elif Op.ADD <= op <= Op.MIN and ak == Kind.MEM and bk == Kind.MEM and at == Type.F32 and bt == Type.F32:
             binary_f32(op, sram_f32, d, ds, a, as_, b, bs, n)
             return 0, False
+    if (
+        type == Type.F16 and op == Op.FMAC and dk == Kind.MEM and dt == Type.F16 and ds == 1 and ak == Kind.MEM and at == Type.F16
+        and as_ == 1 and (bk != Kind.MEM or (bs == 0 and not d <= b < d + n))
+    ):  # fmt: skip
+        x = round_f16(load_bits(sram, sram_u16, regs, core, bk, bt, b, b_bits))
+        fmac_all_f16(sram_u16, d, a, bits_to_f32(x), n)
+        return 0, False
     r = 0
     for j in range(n):
         x = load_bits(sram, sram_u16, regs, core, ak, at, a + j * as_, a_bits)

@@ -2,7 +2,8 @@
 
 `step_threads` is called only in cycles in which something can change; `account` fills in what the
 cycles between were spent on. An operation that meets nobody (memory and registers only, no other
-thread) runs in bulk: its end is computed when it starts, its arithmetic is done when it ends.
+thread) runs in bulk: its end is computed when it starts, its arithmetic is done when it ends. Where the run is known to last that
+long, both are done when it is issued.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ from __future__ import annotations
 import numpy as np
 
 from wse._jit import bits_to_f32, inline, leaf
-from wse.engine.account import account, data_cycle, room_for_beat
+from wse.engine.account import account, count_busy, count_elements, data_cycle, room_for_beat
 from wse.engine.alu import wrap_i32
 from wse.engine.beat import beat
+from wse.engine.elements import run_elements
 from wse.engine.issue import issue
+from wse.engine.marks import mark_issue
 from wse.engine.sanitize import leave
 from wse.engine.state import NEVER, Clock, Core, Fifo, Phase, Plan, Rate, Thread, Waits
 from wse.engine.stream import is_stream
@@ -21,13 +24,13 @@ from wse.engine.switch import reroute
 from wse.engine.tasks import awaits_data, consume_for_task, listen, runnable_tasks, take_controls
 from wse.engine.trace import Category, Note, note
 from wse.engine.wheel import note_fault
-from wse.isa import Col, Done, Fault, Kind, Op, Operand, Type
+from wse.isa import Col, Done, Fault, Kind, Op, Operand, Stall, Type
 
 
 @inline
 def step_threads(
     clock, rate, code, plan, row_cycles, task_entry, queue_of, fifo, ring, chan, switch, binding, sram_fifo, core, thread,
-    event, wheel, todo, trace, sram, sram_f32, sram_u16, shadow, regs, regs_f32, k, cycle,
+    event, wheel, todo, mark, trace, sram, sram_f32, sram_u16, shadow, regs, regs_f32, k, cycle,
 ):  # fmt: skip
     """A cycle of a core that is not in the middle of a stream; returns when to look again. May leave it at the start of one."""
     account(
@@ -50,7 +53,7 @@ def step_threads(
     if thread[base, Thread.PHASE] == Phase.FREE:
         _step_main(
             clock, rate, code, plan, row_cycles, task_entry, queue_of, fifo, ring, chan, switch, binding, core, thread,
-            event, wheel, todo, trace, shadow, regs, k, cycle,
+            event, wheel, todo, mark, trace, sram, sram_f32, sram_u16, shadow, regs, regs_f32, k, cycle,
         )  # fmt: skip
     named = np.int64(0)
     if core[k, Core.LISTENS]:
@@ -91,6 +94,22 @@ def step_threads(
         core[k, Core.ENDED] = 1
         clock[Clock.ALIVE] -= 1
     return look
+
+
+@inline
+def is_alone(plan, core, thread, k):
+    """Whether what core k does next, and when, is settled, and matters to it and the FIFOs it uses alone: it may do so ahead of time.
+
+    That is so in the middle of a task, with at most the main thread at work, on what the plan calls private.
+    """
+    if not core[k, Core.RUNNING] or core[k, Core.LISTENS]:
+        return False
+    th = core[k, Core.THREAD]
+    if core[k, Core.LIVE] > 0 and (
+        core[k, Core.LIVE] > 1 or thread[th, Thread.PHASE] == Phase.FREE or not plan[thread[th, Thread.ROW], Plan.PRIVATE]
+    ):
+        return False
+    return plan[core[k, Core.PC], Plan.PRIVATE] and not plan[core[k, Core.PC], Plan.MARKED]
 
 
 @inline
@@ -147,9 +166,12 @@ def _finish(clock, code, row_cycles, core, thread, trace, shadow, k, th, cycle):
 @leaf
 def _step_main(
     clock, rate, code, plan, row_cycles, task_entry, queue_of, fifo, ring, chan, switch, binding, core, thread,
-    event, wheel, todo, trace, shadow, regs, k, cycle,
+    event, wheel, todo, mark, trace, sram, sram_f32, sram_u16, shadow, regs, regs_f32, k, cycle,
 ):  # fmt: skip
-    """Let the main thread pick a task or issue its next instruction, if it can."""
+    """Let the main thread pick a task or issue its next instruction, if it can.
+
+    What is known to be over before anything can meet it is run at once, and so is what follows it.
+    """
     th = core[k, Core.THREAD]
     while True:
         if not core[k, Core.RUNNING]:
@@ -175,28 +197,83 @@ def _step_main(
             core[k, Core.RUNNING] = 0
             if clock[Clock.TRACED] & Category.TASK and core[k, Core.TRACED]:
                 note(trace, Note.TASK, core[k, Core.TASK_SINCE], cycle, k, core[k, Core.TASK], 0, 0, 0)
-        elif op == Op.REROUTE:
-            reroute(
-                chan, switch, event, wheel, clock, core[k, Core.PE], code[i, Col.EXTENT], code[i, Col.EXTENT + 1],
-                code[i, Col.EXTENT + 2], code[i, Col.EXTENT + 3], cycle,
-            )  # fmt: skip
-            core[k, Core.PC] = i + 1
-            _count_control(clock, code, row_cycles, core, trace, k, i, rate[Rate.CONTROL], cycle)
-            return
         elif op > Op.ARGMAX:
-            _control(clock, rate, code, row_cycles, core, trace, regs, k, i, cycle)
+            if plan[i, Plan.MARKED]:
+                mark_issue(clock, code, core, mark, sram_u16, regs, k, i, cycle)
+            if op == Op.PRINT:  # costs nothing: what follows issues in the same cycle
+                core[k, Core.PC] = i + 1
+                continue
+            if op == Op.REROUTE:
+                reroute(
+                    chan, switch, event, wheel, clock, core[k, Core.PE], code[i, Col.EXTENT], code[i, Col.EXTENT + 1],
+                    code[i, Col.EXTENT + 2], code[i, Col.EXTENT + 3], cycle,
+                )  # fmt: skip
+                core[k, Core.PC] = i + 1
+                _count_control(clock, code, row_cycles, core, trace, k, i, rate[Rate.CONTROL], cycle)
+            else:
+                _control(clock, rate, code, row_cycles, core, trace, regs, k, i, cycle)
             return
         else:
             target = th + code[i, Col.THREAD]
             if thread[target, Thread.PHASE] != Phase.FREE:
                 return
+            if plan[i, Plan.MARKED]:
+                mark_issue(clock, code, core, mark, sram_u16, regs, k, i, cycle)
+            row_cycles[i, 2] += 1
             if not issue(clock, rate, code, plan, queue_of, core, thread, shadow, regs, k, target, i, cycle):
                 note_fault(clock, Fault.OUT_OF_BOUNDS, core[k, Core.PE], 1, -1, i, cycle)
                 thread[target, Thread.PHASE] = Phase.ENDING
                 thread[target, Thread.NEXT] = NEVER
             core[k, Core.PC] = i + 1
             core[k, Core.READY] = cycle + rate[Rate.ISSUE]
-            return
+            over = _over_at_once(plan, core, thread, k, target)
+            if over > clock[Clock.AHEAD]:
+                return
+            _run_at_once(
+                clock, code, plan, row_cycles, core, thread, trace, sram, sram_f32, sram_u16, shadow, regs, regs_f32, k, th, over
+            )
+            if not is_alone(plan, core, thread, k):
+                return
+            cycle = over
+
+
+@inline
+def _over_at_once(plan, core, thread, k, th):
+    """The cycle in which the operation just issued on thread row th will be over, if nothing can meet it before; else NEVER."""
+    i = thread[th, Thread.ROW]
+    if not plan[i, Plan.PRIVATE] or not plan[i, Plan.BULKS] or plan[i, Plan.HELD] or thread[th, Thread.PHASE] != Phase.LIVE:
+        return NEVER
+    if th != core[k, Core.THREAD] or core[k, Core.LIVE] != 1 or core[k, Core.LISTENS]:
+        return NEVER
+    steps = thread[th, Thread.NUM] // thread[th, Thread.STEP]
+    return thread[th, Thread.NEXT] + _busy_cycles(plan, thread, th, i) + (steps - 1) * plan[i, Plan.GAP]
+
+
+@inline
+def _busy_cycles(plan, thread, th, i):
+    """Cycles of all beats of the operation on thread row th."""
+    step, lanes = thread[th, Thread.STEP], plan[i, Plan.LANES]
+    return thread[th, Thread.NUM] // step * ((step + lanes - 1) // lanes) * plan[i, Plan.CYCLES]
+
+
+@inline
+def _run_at_once(
+    clock, code, plan, row_cycles, core, thread, trace, sram, sram_f32, sram_u16, shadow, regs, regs_f32, k, th, over,
+):  # fmt: skip
+    """Execute the whole operation just issued on the main thread, thread row th, and let it be over in cycle `over`."""
+    num = thread[th, Thread.NUM]
+    run_elements(
+        code, thread, sram, sram_f32, sram_u16, regs, regs_f32, k, th, 0, num, thread[th, Thread.ADDR_A], thread[th, Thread.ADDR_B]
+    )
+    busy = _busy_cycles(plan, thread, th, thread[th, Thread.ROW])
+    count_elements(plan, core, thread, k, th, num)
+    count_busy(plan, row_cycles, core, thread, k, th, busy)
+    core[k, Core.STALL + Stall.OVERHEAD] += over - core[k, Core.ACCOUNTED] - busy
+    core[k, Core.ACCOUNTED] = over
+    core[k, Core.LAST_BANK] = 0
+    core[k, Core.LAST_THREAD] = 0
+    clock[Clock.LAST_ACTIVE] = max(clock[Clock.LAST_ACTIVE], over - 1)
+    _finish(clock, code, row_cycles, core, thread, trace, shadow, k, th, over)
 
 
 @leaf
@@ -227,6 +304,7 @@ def _count_control(clock, code, row_cycles, core, trace, k, i, cost, cycle):
     core[k, Core.INSTRUCTIONS] += 1
     row_cycles[i, 0] += cost
     row_cycles[i, 1] += cost
+    row_cycles[i, 2] += 1
     if clock[Clock.TRACED] and core[k, Core.TRACED]:
         branch = Op.JUMP <= code[i, Col.OP] <= Op.BNE
         if clock[Clock.TRACED] & (Category.OPERATION if branch else Category.SYNC):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from wse._jit import bits_to_f32, f32_to_bits, inline, leaf
-from wse.engine.alu import alu_f32, load_bits, run_matrix_vector, run_row, store_bits
+from wse._jit import inline, leaf
+from wse.engine.alu import load_bits, run_matrix_vector, run_row, simple_bits, store_bits
 from wse.engine.state import Thread
 from wse.isa import Col, Kind, Op, Operand, Type
 
@@ -21,7 +21,7 @@ def run_elements(code, thread, sram, sram_f32, sram_u16, regs, regs_f32, k, th, 
     if pos % inner == 0 and _is_matrix_vector(code, thread, th, i):
         rows = (stop - pos) // inner
         run_matrix_vector(
-            sram_f32, sram_u16, code[i, Col.A + Operand.TYPE] == Type.F16, inner, pos // inner, rows,
+            sram_f32, sram_u16, code[i, Col.TYPE], code[i, Col.A + Operand.TYPE] == Type.F16, inner, pos // inner, rows,
             thread[th, Thread.ADDR_D], code[i, Col.D + Operand.STRIDE + 2], thread[th, Thread.ADDR_A],
             code[i, Col.A + Operand.STRIDE + 2], thread[th, Thread.ADDR_B], code[i, Col.B + Operand.STRIDE + 2],
         )  # fmt: skip
@@ -52,14 +52,17 @@ def run_elements(code, thread, sram, sram_f32, sram_u16, regs, regs_f32, k, th, 
 def _is_matrix_vector(code, thread, th, i):
     """Whether the operation is d[i, :] += a[i, :] * b[i] over two dimensions of memory, as of a matrix-vector product.
 
-    d and b are f32 and do not overlap: b is read once for a whole row.
+    d and b are of its type, f32 or f16, and do not overlap: b is read once for a whole row.
     """
-    if code[i, Col.OP] != Op.FMAC or code[i, Col.TYPE] != Type.F32 or thread[th, Thread.EXTENT] * thread[th, Thread.EXTENT + 1] != 1:
+    type = code[i, Col.TYPE]
+    if code[i, Col.OP] != Op.FMAC or thread[th, Thread.EXTENT] * thread[th, Thread.EXTENT + 1] != 1:
+        return False
+    if type != Type.F32 and (type != Type.F16 or code[i, Col.A + Operand.TYPE] != Type.F16):
         return False
     for operand in (Col.D, Col.A, Col.B):
         if code[i, operand + Operand.KIND] != Kind.MEM or code[i, operand + Operand.STRIDE + 3] != (0 if operand == Col.B else 1):
             return False
-    if code[i, Col.D + Operand.TYPE] != Type.F32 or code[i, Col.B + Operand.TYPE] != Type.F32:
+    if code[i, Col.D + Operand.TYPE] != type or code[i, Col.B + Operand.TYPE] != type:
         return False
     steps = thread[th, Thread.EXTENT + 2] - 1
     d = thread[th, Thread.ADDR_D]
@@ -74,14 +77,15 @@ def run_element(code, thread, sram, sram_f32, sram_u16, regs, regs_f32, k, th, p
     """Execute element `pos` alone, as `run_elements` would: the common operations without a call."""
     i = thread[th, Thread.ROW]
     op = code[i, Col.OP]
-    if not thread[th, Thread.LINEAR] or op > Op.MIN or (code[i, Col.TYPE] != Type.F32 and (op != Op.MOV or code[i, Col.TYPE] == Type.F16)):
+    half = code[i, Col.TYPE] == Type.F16
+    if not thread[th, Thread.LINEAR] or op > Op.MIN or (code[i, Col.TYPE] != Type.F32 and not half and op != Op.MOV):
         return run_elements(code, thread, sram, sram_f32, sram_u16, regs, regs_f32, k, th, pos, pos + 1, a_bits, b_bits)
     at = thread[th, Thread.ADDR_A] + pos * code[i, Col.A + Operand.STRIDE + 3]
-    bits = load_bits(sram, sram_u16, regs, k, code[i, Col.A + Operand.KIND], code[i, Col.A + Operand.TYPE], at, a_bits)
+    a_bits = load_bits(sram, sram_u16, regs, k, code[i, Col.A + Operand.KIND], code[i, Col.A + Operand.TYPE], at, a_bits)
     if op != Op.MOV:
         at = thread[th, Thread.ADDR_B] + pos * code[i, Col.B + Operand.STRIDE + 3]
         b_bits = load_bits(sram, sram_u16, regs, k, code[i, Col.B + Operand.KIND], code[i, Col.B + Operand.TYPE], at, b_bits)
-        bits = f32_to_bits(alu_f32(op, bits_to_f32(bits), bits_to_f32(b_bits)))
+    bits = simple_bits(op, half, a_bits, b_bits)
     at = thread[th, Thread.ADDR_D] + pos * code[i, Col.D + Operand.STRIDE + 3]
     store_bits(sram, sram_u16, regs, k, code[i, Col.D + Operand.KIND], code[i, Col.D + Operand.TYPE], at, bits)
     return bits, False

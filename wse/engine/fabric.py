@@ -99,6 +99,7 @@ def _send_tree(
         slot = head_slot(fifo, c)
         usable = ring[slot, 0]
         at = max(at + 1, usable)
+        full = False
         for i in range(chan[c, Chan.NUM_DST]):
             d = chan[c, Chan.DST + i]
             if d >= 0:
@@ -106,7 +107,12 @@ def _send_tree(
                 if free == NEVER:
                     fifo[d, Fifo.WAITS] |= Waits.PRODUCER
                 at = max(at, free)
+            else:
+                full |= sink[-1 - d, Sink.COUNT] == out_value.shape[1]
         if at == NEVER:
+            break
+        if full:  # once there is a larger buffer
+            schedule(event, wheel, clock, c, at)
             break
         if at >= chan[c, Chan.QUIET]:
             chan[c, Chan.QUIET] = _quiet_until(clock, plan, fifo, ring, chan, rival, core, thread, source, c, at, cycle)
@@ -292,7 +298,7 @@ def _deliver(clock, trace, sink, out_value, out_cycle, s, at, arrival, bits):
         if clock[Clock.AWAITING] == 0:
             clock[Clock.STOP_AT] = clock[Clock.LAST_AWAITED]
     if n + HORIZON >= out_value.shape[1]:
-        clock[Clock.SINK_FULL] = 1
+        clock[Clock.FULL] = 1
 
 
 @leaf

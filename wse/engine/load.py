@@ -6,6 +6,7 @@ import numpy as np
 
 from wse.engine.load_cores import load_cores, load_tasks, queue_table
 from wse.engine.load_fabric import find_rivals, load_fabric, trace_back
+from wse.engine.marks import ROOM, mark_table
 from wse.engine.parts import find_parts
 from wse.engine.plan import can_fault, plan_instructions
 from wse.engine.sanitize import Shadow
@@ -45,13 +46,14 @@ def load_state(program: Program) -> State:
     clock[Clock.STOP_AT] = NEVER
     clock[Clock.LAST_ACTIVE] = -1
     clock[Clock.ALIVE] = num_cores
+    clock[Clock.MARK_LIMIT] = ROOM - 1
     clock[Clock.NUM_CHANNELS], clock[Clock.FIRST_CORE] = num_channels, first_core
     clock[Clock.NUM_ROUTER_FIFOS] = num_router_fifos
     clock[Clock.CAN_FAULT] = can_fault(program, plan)
     clock[Clock.BANKS], clock[Clock.REACTIVE] = spec.bank_conflicts, program.reactive
     part_entity, part_start = find_parts(program, fifo, chan, first_core)
     rewrites = (program.code[:, Col.OP] == Op.REROUTE).any()  # ties a core to a route it has no other part in
-    if clock[Clock.CAN_FAULT] or clock[Clock.REACTIVE] or rewrites or len(sink):
+    if clock[Clock.CAN_FAULT] or clock[Clock.REACTIVE] or rewrites or len(sink) or program.prints:
         part_start = part_start[[0, -1]]
     wheel = np.full((2, WHEEL_SLOTS), -1, np.int64)
     _schedule_all_cores(event, wheel, clock, first_core, num_cores)
@@ -62,7 +64,7 @@ def load_state(program: Program) -> State:
         rate=_rates(spec),
         code=program.code,
         plan=plan,
-        row_cycles=np.zeros((len(program.code), 2), np.int64),
+        row_cycles=np.zeros((len(program.code), 3), np.int64),
         task_entry=task_entry,
         queue_of=queue_of,
         fifo=fifo,
@@ -82,6 +84,7 @@ def load_state(program: Program) -> State:
         todo=np.zeros(2 * num_channels + 8, np.int64),
         trace=np.zeros((0, len(Record)), np.int64),
         journal=np.zeros((num_channels + min(max(1024, 4 * num_channels), 1 << 20), len(Sent)), np.int64),
+        mark=mark_table(program, plan, core),
         router_count=np.zeros(num_routers, np.int64),
         router_chan=np.zeros((num_routers, spec.num_colors), np.int64),
         source=source,

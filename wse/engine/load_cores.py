@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from wse.engine.state import Bind, Core, Fifo, SramFifo, Thread
+from wse.engine.state import Bind, Core, Fifo, Marks, SramFifo, Thread
 from wse.engine.tables import table
 from wse.isa import TYPE_BYTES, Col, Kind, Operand
 from wse.program import Program
@@ -21,6 +21,7 @@ def load_cores(program: Program) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     core[:, Core.NUM_THREADS] = threads[which] if num else 0
     core[:, Core.THREAD] = np.cumsum(core[:, Core.NUM_THREADS]) - core[:, Core.NUM_THREADS]
     core[:, Core.SRAM] = program.core_sram
+    core[:, Core.MARKS] = Marks.PRINTS
     per_class = np.array(
         [(4 * cls.sram_words, cls.active_tasks, cls.blocked_tasks, len(cls.task_entry)) for cls in program.classes], np.int64
     ).reshape(-1, 4)
@@ -53,9 +54,9 @@ def load_tasks(program: Program, core: np.ndarray, queue_of: np.ndarray) -> tupl
             sram_fifo[rows, SramFifo.BASE] = core[members, Core.SRAM] * (4 // size) + declared.address // size
             sram_fifo[rows, SramFifo.TYPE], sram_fifo[rows, SramFifo.CAPACITY] = declared.type, declared.capacity
             sram_fifo[rows, SramFifo.ON_PUSH], sram_fifo[rows, SramFifo.ON_POP] = declared.on_push, declared.on_pop
-    controls = {int(row[Col.D + Operand.BASE]) for row in program.code if row[Col.D + Operand.KIND] == Kind.CONTROL_OUT}
+    controls = program.code[program.code[:, Col.D + Operand.KIND] == Kind.CONTROL_OUT, Col.D + Operand.BASE]
     hears = np.zeros(len(core), bool)
-    for color in controls:
+    for color in np.unique(controls):
         if color < queue_of.shape[2]:
             hears |= queue_of[:, 0, color] >= 0
     core[:, Core.LISTENS] = hears | (core[:, Core.NUM_BINDINGS] > 0)

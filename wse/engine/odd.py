@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from wse._jit import bits_to_f32, f16_to_f32, f32_to_bits, f32_to_f16, inline, leaf
-from wse.engine.alu import compute_bits, load_bits, store_bits, wrap_i32
+from wse._jit import bits_to_f32, f32_to_f16, inline, leaf
+from wse.engine.alu import compute_bits, half_bits, load_bits, store_bits, wrap_i32
 from wse.engine.elements import element_address
 from wse.engine.state import Core, Plan, SramFifo, Thread
 from wse.engine.switch import CONTROL_BIT
@@ -80,11 +80,11 @@ def odd_beat(
     for pos in range(first, first + num):
         x = _source(
             code, plan, fifo, ring, sram_fifo, core, thread, event, wheel, clock, todo, sram, sram_u16, regs, k, th, cycle, pos,
-            Col.A, Thread.FIFO_A, Thread.ADDR_A, Thread.HALF_A, Thread.HELD_A, Plan.PACKED_A,
+            Col.A, Thread.FIFO_A, Thread.ADDR_A, Thread.WORD_A, Thread.HELD_A, Plan.PACKED_A,
         )  # fmt: skip
         y = _source(
             code, plan, fifo, ring, sram_fifo, core, thread, event, wheel, clock, todo, sram, sram_u16, regs, k, th, cycle, pos,
-            Col.B, Thread.FIFO_B, Thread.ADDR_B, Thread.HALF_B, Thread.HELD_B, Plan.PACKED_B,
+            Col.B, Thread.FIFO_B, Thread.ADDR_B, Thread.WORD_B, Thread.HELD_B, Plan.PACKED_B,
         )  # fmt: skip
         d_kind, d_type = code[i, Col.D + Operand.KIND], code[i, Col.D + Operand.TYPE]
         at = element_address(code, thread, th, i, Col.D, Thread.ADDR_D, pos) if d_kind == Kind.MEM else thread[th, Thread.ADDR_D]
@@ -118,7 +118,7 @@ def odd_beat(
 @leaf
 def _source(
     code, plan, fifo, ring, sram_fifo, core, thread, event, wheel, clock, todo, sram, sram_u16, regs, k, th, cycle, pos,
-    operand, fifo_col, addr_col, half_col, held_col, packed,
+    operand, fifo_col, addr_col, word_col, held_col, packed,
 ):  # fmt: skip
     """32 bits of a source of element `pos`."""
     i = thread[th, Thread.ROW]
@@ -135,11 +135,9 @@ def _source(
     if kind == Kind.FABRIC_IN or kind == Kind.FABRIC_HELD:
         if takes_wavelet(code, plan, thread, th, i, operand, packed, pos):
             bits = pop(fifo, ring, event, wheel, clock, todo, thread[th, fifo_col], cycle)
-            if plan[i, packed]:
-                thread[th, half_col] = f32_to_bits(f16_to_f32(np.uint16(bits >> 16 & 0xFFFF)))
-                bits = f32_to_bits(f16_to_f32(np.uint16(bits & 0xFFFF)))
-            thread[th, held_col] = bits
+            thread[th, word_col] = bits
+            thread[th, held_col] = half_bits(bits, 0) if plan[i, packed] else bits
         elif plan[i, packed] and (kind == Kind.FABRIC_IN or pos % thread[th, Thread.STEP] == 0):
-            thread[th, held_col] = thread[th, half_col]
+            thread[th, held_col] = half_bits(thread[th, word_col], 1)
         return thread[th, held_col]
     return load_bits(sram, sram_u16, regs, k, kind, Type.F32, thread[th, addr_col], thread[th, addr_col])

@@ -73,3 +73,10 @@ def unload_part(event, wheel, clock, part_entity, first, last):
             when = event[e, Event.WHEN]
             if when >= 0:
                 wheel[1 if e >= clock[Clock.FIRST_CORE] else 0, when % wheel.shape[1]] = -1
+
+
+@kernel
+def join_parts(event: np.ndarray, wheel: np.ndarray, clock: np.ndarray, core: np.ndarray, part_entity: np.ndarray) -> None:
+    """Put what is pending in all parts on the wheel, to go on as one."""
+    wheel[:] = -1
+    load_part(event, wheel, clock, core, part_entity, 0, len(part_entity))

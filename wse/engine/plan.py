@@ -5,19 +5,28 @@ from __future__ import annotations
 import numpy as np
 
 from wse.engine.state import Plan
-from wse.isa import FIFO_KINDS, FLOPS, OP_CLASS, RECEIVES, SENDS, TYPE_BYTES, VECTOR_OPS, Col, Kind, Op, OpClass, Operand, Type
+from wse.isa import FIFO_KINDS, FLOPS, NUM_COLS, OP_CLASS, RECEIVES, SENDS, TYPE_BYTES, VECTOR_OPS, Col, Kind, Op, OpClass, Operand, Type
 from wse.program import Program, class_rows
 from wse.spec import MachineSpec
 
 
 def plan_instructions(program: Program, spec: MachineSpec) -> np.ndarray:
-    """What is known of every instruction before it runs."""
-    code = program.code
+    """What is known of every instruction before it runs. Where it goes on and where it was written do not matter."""
+    keys = np.concatenate([program.code, _smallest_fifos(program)], axis=1)
+    keys[:, [Col.DONE, Col.TASK, Col.TARGET, Col.LINE]] = 0
+    _, first, which = np.unique(keys.view(np.dtype((np.void, keys.shape[1] * keys.itemsize))), return_index=True, return_inverse=True)
+    plan = _plan_rows(keys[first, :NUM_COLS], keys[first, NUM_COLS:], spec)[which.reshape(-1)]
+    plan[:, Plan.PRIVATE] = _private(program, plan)
+    return plan
+
+
+def _plan_rows(code: np.ndarray, capacity: np.ndarray, spec: MachineSpec) -> np.ndarray:
+    """`plan_instructions` for rows of code and what `_smallest_fifos` says of them, but for PRIVATE."""
     plan = np.zeros((len(code), len(Plan)), np.int64)
-    capacity = _smallest_fifos(program)
     for i, row in enumerate(code):
         op, type = Op(row[Col.OP]), Type(row[Col.TYPE])
         if op not in VECTOR_OPS:
+            plan[i, Plan.MARKED] = op is Op.PRINT
             continue
         operands = (Col.D, Col.A, Col.B)
         kinds = [Kind(row[operand + Operand.KIND]) for operand in operands]
@@ -41,8 +50,8 @@ def plan_instructions(program: Program, spec: MachineSpec) -> np.ndarray:
         if streams:
             plan[i, Plan.PER_WAVELET] = 2 if all(streams) else 1
             plan[i, Plan.LANES] = min(plan[i, Plan.LANES], plan[i, Plan.PER_WAVELET])
-        steady = not (type is Type.I32 and op in (Op.DIV, Op.MOD)) and not can_conflict and not (odd and streams)
-        steady &= not FIFO_KINDS & set(kinds)
+        steady = not (type is Type.I32 and op in (Op.DIV, Op.MOD)) and not can_conflict
+        steady &= not (FIFO_KINDS | {Kind.CONTROL_OUT}) & set(kinds)
         plan[i, Plan.STREAMS] = bool(streams) and not mapped and steady
         plan[i, Plan.BULKS] = not streams and steady
         plan[i, Plan.ODD] = odd
@@ -95,10 +104,16 @@ def _reach(row: np.ndarray, extents: np.ndarray, sizes: list[int]) -> int:
     return need
 
 
+def _private(program: Program, plan: np.ndarray) -> np.ndarray:
+    """Which instructions are: vector operations that cannot fault, as far as can be told before they run, and branches."""
+    op = program.code[:, Col.OP]
+    divides = (program.code[:, Col.TYPE] == Type.I32) & np.isin(op, (Op.DIV, Op.MOD))
+    smallest = min((4 * cls.sram_words for cls in program.classes), default=0)
+    safe = (plan[:, Plan.STATIC] == 1) & (plan[:, Plan.REACH] <= smallest) & ~divides
+    return np.where(np.isin(op, list(VECTOR_OPS)), safe, (op >= Op.JUMP) & (op <= Op.BNE))
+
+
 def can_fault(program: Program, plan: np.ndarray) -> bool:
     """Whether some instruction might fault, as far as can be told before it runs."""
     vector = np.isin(program.code[:, Col.OP], list(VECTOR_OPS))
-    divides = (program.code[:, Col.TYPE] == Type.I32) & np.isin(program.code[:, Col.OP], (Op.DIV, Op.MOD))
-    smallest = min((4 * cls.sram_words for cls in program.classes), default=0)
-    safe = (plan[:, Plan.STATIC] == 1) & (plan[:, Plan.REACH] <= smallest) & ~divides
-    return bool((vector & ~safe).any()) or program.reactive
+    return bool((vector & (plan[:, Plan.PRIVATE] == 0)).any()) or program.reactive

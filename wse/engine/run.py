@@ -1,9 +1,9 @@
 """The main loop of the `cycle` engine: event-driven at wavelet granularity, after design section 2.
 
-Only cycles in which something can happen are looked at, and in them only the cores, routers and
-host links that can act. Within a cycle the order of visits does not matter: room is judged by the state at the end of the cycle
-before, and what is sent arrives later. The loop is one kernel without helpers between it and what acts: every level of
-calls below a kernel is compiled once more.
+Only cycles in which something can happen are looked at, and in them only the cores, routers and host links that can act. Within a
+cycle the order of visits does not matter: room is judged by the state at the end of the cycle before, and what is sent arrives
+later. A core goes on ahead of time while nothing else can meet it: then a visit to its part of memory is worth many cycles. The loop
+is one kernel without helpers between it and what acts: every level of calls below a kernel is compiled once more.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 
 from wse._jit import kernel
 from wse.engine.account import account, attribute
-from wse.engine.core import step_threads
+from wse.engine.core import is_alone, step_threads
 from wse.engine.fabric import arbitrate, drain, look_ahead, note_contender, send_now, stream_in, take_back
 from wse.engine.parts import load_part, unload_part
 from wse.engine.state import NEVER, WHEEL_SLOTS, Chan, Clock, Core, State
@@ -27,7 +27,7 @@ ENOUGH = 8  # cycles that it pays to look ahead for
 def run(state: State, limit: int) -> Status:
     """Execute cycles from NOW on until the run is over or cycle `limit` is reached.
 
-    RUNNING means that a sink's buffer is nearly full: enlarge it and call again.
+    RUNNING means that a buffer is nearly full: enlarge a sink's, empty that of marks, and call again.
     """
     clock, chan = state.clock, state.chan
     now = int(clock[Clock.NOW])
@@ -83,7 +83,8 @@ def advance(state: State, first: int, last: int, cycle: int, limit: int, to_end:
     task_entry, queue_of = state.task_entry, state.queue_of
     fifo, ring, chan, rival, core, thread = state.fifo, state.ring, state.chan, state.rival, state.core, state.thread
     switch, binding, sram_fifo = state.switch, state.binding, state.sram_fifo
-    event, wheel, work, todo, journal, trace = state.event, state.wheel, state.work, state.todo, state.journal, state.trace
+    event, wheel, work, todo, journal = state.event, state.wheel, state.work, state.todo, state.journal
+    mark, trace = state.mark, state.trace
     router_count, router_chan = state.router_count, state.router_chan
     source, sink, host_data = state.source, state.sink, state.host_data
     out_value, out_cycle = state.out_value, state.out_cycle
@@ -110,7 +111,7 @@ def advance(state: State, first: int, last: int, cycle: int, limit: int, to_end:
                 cycle = limit
                 status = Status.LIMIT
             break
-        if clock[Clock.SINK_FULL]:
+        if clock[Clock.FULL]:
             break
         slot = cycle & (WHEEL_SLOTS - 1)
         if wheel[1, slot] >= 0:
@@ -118,18 +119,25 @@ def advance(state: State, first: int, last: int, cycle: int, limit: int, to_end:
                 look_ahead(clock, plan, fifo, chan, core, thread, sink, limit, cycle)
             for i in range(collect(event, wheel, clock, work, 1, cycle)):
                 k = work[i] - first_core
-                look = NEVER
-                if core[k, Core.STREAM] < 0:
-                    look = step_threads(
-                        clock, rate, code, plan, row_cycles, task_entry, queue_of, fifo, ring, chan, switch, binding, sram_fifo,
-                        core, thread, event, wheel, todo, trace, sram, sram_f32, sram_u16, shadow, regs, regs_f32, k, cycle,
-                    )  # fmt: skip
-                if core[k, Core.STREAM] >= 0:
-                    look = run_stream(
-                        clock, rate, code, plan, row_cycles, fifo, ring, chan, rival, switch, core, thread, event, wheel, todo,
-                        journal, trace, source, sink, out_value, out_cycle, sram, sram_f32, sram_u16, regs, regs_f32,
-                        k, core[k, Core.STREAM], cycle,
-                    )  # fmt: skip
+                at = cycle
+                while True:
+                    look = NEVER
+                    if core[k, Core.STREAM] < 0:
+                        look = step_threads(
+                            clock, rate, code, plan, row_cycles, task_entry, queue_of, fifo, ring, chan, switch, binding, sram_fifo,
+                            core, thread, event, wheel, todo, mark, trace, sram, sram_f32, sram_u16, shadow, regs, regs_f32, k, at,
+                        )  # fmt: skip
+                    if core[k, Core.STREAM] >= 0:
+                        look = run_stream(
+                            clock, rate, code, plan, row_cycles, fifo, ring, chan, rival, switch, core, thread, event, wheel, todo,
+                            journal, trace, source, sink, out_value, out_cycle, sram, sram_f32, sram_u16, regs, regs_f32,
+                            k, core[k, Core.STREAM], cycle,
+                        )  # fmt: skip
+                    if look > clock[Clock.AHEAD] or not is_alone(plan, core, thread, k):
+                        break
+                    if clock[Clock.TO_END]:
+                        clock[Clock.SURE] = max(clock[Clock.SURE], look)
+                    at = look
                 if look < NEVER:
                     schedule(event, wheel, clock, work[i], look)
                 if todo[0]:

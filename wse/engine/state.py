@@ -117,6 +117,23 @@ class Core(IntEnum):
     TASK = 35  # of the main thread, the latest picked
     TASK_SINCE = 36  # cycle in which it was
     TRACED = 37  # this PE is among those traced
+    MARKS = 38  # bits of `Marks`: what of it is marked
+
+
+class Marks(IntEnum):
+    """What a core marks of the rows whose plan says MARKED."""
+
+    PRINTS = 1
+    STOPS = 2
+
+
+class Mark(IntEnum):
+    """Columns of `mark`: instructions that were issued, in the order of their cycles."""
+
+    CYCLE = 0
+    CORE = 1
+    ROW = 2
+    BITS = 3  # of what a print shows
 
 
 class Thread(IntEnum):
@@ -142,10 +159,10 @@ class Thread(IntEnum):
     BULK_POS = 20  # first element of the bulk
     BULK_END = 21  # element after its last
     BULK_START = 22  # cycle of its first beat
-    HALF_A = 23  # of a packed operand: the element that came with the one before it
-    HALF_B = 24
+    WORD_A = 23  # of a packed operand: the latest wavelet, which holds two elements
+    WORD_B = 24
     HELD_B = 26
-    HALF_D = 25  # the half that waits to be sent with the other one
+    HALF_D = 25  # the element that waits to be sent with the next one
 
 
 class Phase(IntEnum):
@@ -165,7 +182,7 @@ class Plan(IntEnum):
     CYCLES = 2  # of a beat
     GAP = 3  # cycles added per step
     HELD = 4  # 0 no held operand, 1 a, 2 b
-    STREAMS = 5  # takes or sends one wavelet per element, and is neither mapped nor able to fault
+    STREAMS = 5  # takes or sends wavelets beat by beat, and is neither mapped nor able to fault
     FLOPS = 6  # per element
     READ_BYTES = 7
     WRITE_BYTES = 8
@@ -179,6 +196,8 @@ class Plan(IntEnum):
     PACKED_D = 16
     PER_WAVELET = 17  # elements that a beat handles at most because of wavelets; 0 where they do not limit it
     ODD = 18  # has an operand that only `odd_beat` knows
+    MARKED = 19  # issuing it is marked: a print, or where a debugger wants to stop
+    PRIVATE = 20  # when it issues and what it does matters to nobody but its core and the FIFOs it names; it cannot fault
 
 
 class Event(IntEnum):
@@ -258,7 +277,9 @@ class Clock(IntEnum):
     NUM_ROUTER_FIFOS = 23
     BANKS = 24  # the spec's bank_conflicts
     REACTIVE = 25  # a wavelet can wake a core that has ended
-    SINK_FULL = 13
+    FULL = 13  # a sink's buffer or that of marks is nearly full
+    NUM_MARKS = 31
+    MARK_LIMIT = 32  # with more marks than this the next cycle's might not fit
     NUM_SENT = 14  # entries of the journal
     SWEPT = 15  # cycle in which the journal was last rid of old entries
     NUM_CHANNELS = 17
@@ -292,7 +313,7 @@ class State(NamedTuple):
     rate: np.ndarray  # int64 (Rate,)
     code: np.ndarray  # int64 (num_instructions, NUM_COLS)
     plan: np.ndarray  # int64 (num_instructions, Plan)
-    row_cycles: np.ndarray  # int64 (num_instructions, 2): busy, elapsed
+    row_cycles: np.ndarray  # int64 (num_instructions, 3): busy, elapsed, times issued
     task_entry: np.ndarray  # int64, the classes' tables one after another
     queue_of: np.ndarray  # int32 (num_cores, 2, colors in use): FIFO into and out of a core
     fifo: np.ndarray
@@ -311,6 +332,7 @@ class State(NamedTuple):
     work: np.ndarray  # int64 (num_entities,): events of the cycle at hand
     todo: np.ndarray  # int64: channels that may be able to send; entry 0 counts them
     journal: np.ndarray
+    mark: np.ndarray  # int64 (capacity, Mark)
     trace: np.ndarray  # int64 (1 + 2 * max_records, Record), or (0, Record) when nothing is traced; `wse.engine.trace`
     router_count: np.ndarray  # int64 (num_routers,): contended channels with something to send this cycle
     router_chan: np.ndarray  # int64 (num_routers, num_colors)

@@ -1,4 +1,4 @@
-"""Streams: an operation that takes or sends a wavelet per element, run as far ahead as its wavelets are known.
+"""Streams: an operation that takes or sends wavelets beat by beat, run as far ahead as its wavelets are known.
 
 It has to be the only thing on its core until it ends, so that nothing can come between its beats. Then each beat
 executes when its wavelets are there, its output has room and the beat before is over, and all three may be known before their
@@ -7,9 +7,11 @@ cycle comes.
 
 from __future__ import annotations
 
-from wse._jit import bits_to_f32, f32_to_bits, inline, leaf
+import numpy as np
+
+from wse._jit import bits_to_f32, f32_to_f16, inline, leaf
 from wse.engine.account import count_busy, count_elements, note_waits
-from wse.engine.alu import alu_f32, load_bits, store_bits
+from wse.engine.alu import half_bits, load_bits, simple_bits, store_bits
 from wse.engine.elements import run_elements
 from wse.engine.fabric import drain
 from wse.engine.state import NEVER, Clock, Core, Fifo, Phase, Plan, Rate, Thread, Waits
@@ -51,15 +53,20 @@ def run_stream(
     d_addr = thread[th, Thread.ADDR_D]
     a_addr = thread[th, Thread.ADDR_A]
     b_addr = thread[th, Thread.ADDR_B]
-    simple = thread[th, Thread.LINEAR] and op <= Op.MIN and (type == Type.F32 or (op == Op.MOV and type == Type.I32))
-    cycles = plan[i, Plan.CYCLES]
+    half = type == Type.F16
+    simple = thread[th, Thread.LINEAR] and op <= Op.MIN and (type == Type.F32 or half or op == Op.MOV)
+    # of a packed operand 1: elements at even positions come with a wavelet, those at odd positions leave with one
+    a_pair, b_pair, d_pair = plan[i, Plan.PACKED_A], plan[i, Plan.PACKED_B], plan[i, Plan.PACKED_D]
+    i_pair = a_pair if fa >= 0 else b_pair
+    a_word, b_word, d_half = thread[th, Thread.WORD_A], thread[th, Thread.WORD_B], thread[th, Thread.HALF_D]
+    lanes, cycles = plan[i, Plan.LANES], plan[i, Plan.CYCLES]
     latency = cycles + rate[Rate.RAMP_OUT]
     until = max(cycle, clock[Clock.AHEAD])
     both = fa >= 0 and fb >= 0
     num = thread[th, Thread.NUM]
     waits = clock[Clock.TRACED] & Category.QUEUE and core[k, Core.TRACED]
     if clock[Clock.TO_END]:
-        end = thread[th, Thread.NEXT] + (num - thread[th, Thread.POS]) * cycles  # at the earliest
+        end = thread[th, Thread.NEXT] + (num - thread[th, Thread.POS]) // lanes * cycles  # at the earliest
         clock[Clock.SURE] = max(clock[Clock.SURE], min(end - 1, clock[Clock.AHEAD]))
     look = NEVER
     blocked = False
@@ -78,14 +85,19 @@ def run_stream(
         accounted = core[k, Core.ACCOUNTED]
         first_at = NEVER
         overhead, no_data, no_room = 0, 0, 0
+        beats = 0
         pos = first
         while pos < num:
+            stop = min(pos + lanes, num)
+            takes = fi >= 0 and pos & i_pair == 0
+            takes_both = both and pos & b_pair == 0
+            sends = fd >= 0 and (stop & d_pair == 0 or stop == num)
             ready, free = 0, 0
-            if fi >= 0:
+            if takes:
                 ready = ring[i_base + (i_head & i_mask), 0] if i_count > 0 else NEVER
-                if both:
-                    ready = max(ready, head_cycle(fifo, ring, fb))
-            if fd >= 0:
+            if takes_both:
+                ready = max(ready, head_cycle(fifo, ring, fb))
+            if sends:
                 free = ring[d_base + ((d_end - d_room) & d_mask), 0] + 1 if d_count < d_room else NEVER
             at = max(start, accounted, ready, free)
             if at > until:
@@ -99,39 +111,50 @@ def run_stream(
                 no_room += at - got
                 if waits:
                     note_waits(trace, thread, k, th, th - core[k, Core.THREAD], could, got, at)
-            a_bits, b_bits = a_addr, b_addr
-            if fi >= 0:
+            if takes:
                 slot = i_base + (i_head & i_mask)
                 ring[slot, 0] = at
                 i_head += 1
                 i_count -= 1
                 if fa >= 0:
-                    a_bits = ring[slot, 1]
-                    if both:
-                        b_bits = pop(fifo, ring, event, wheel, clock, todo, fb, at)
+                    a_word = ring[slot, 1]
                 else:
-                    b_bits = ring[slot, 1]
-            if simple:
-                bits = load_bits(sram, sram_u16, regs, k, a_kind, a_type, a_addr + pos * a_stride, a_bits)
-                if op != Op.MOV:
-                    b_bits = load_bits(sram, sram_u16, regs, k, b_kind, b_type, b_addr + pos * b_stride, b_bits)
-                    bits = f32_to_bits(alu_f32(op, bits_to_f32(bits), bits_to_f32(b_bits)))
-                store_bits(sram, sram_u16, regs, k, d_kind, d_type, d_addr + pos * d_stride, bits)
-            else:
-                bits, _ = run_elements(code, thread, sram, sram_f32, sram_u16, regs, regs_f32, k, th, pos, pos + 1, a_bits, b_bits)
-            if fd >= 0:
+                    b_word = ring[slot, 1]
+            if takes_both:
+                b_word = pop(fifo, ring, event, wheel, clock, todo, fb, at)
+            bits = 0
+            while pos < stop:
+                a_bits, b_bits = a_addr, b_addr
+                if fa >= 0:
+                    a_bits = half_bits(a_word, pos & 1) if a_pair else a_word
+                if fb >= 0:
+                    b_bits = half_bits(b_word, pos & 1) if b_pair else b_word
+                if simple:
+                    a_bits = load_bits(sram, sram_u16, regs, k, a_kind, a_type, a_addr + pos * a_stride, a_bits)
+                    if op != Op.MOV:
+                        b_bits = load_bits(sram, sram_u16, regs, k, b_kind, b_type, b_addr + pos * b_stride, b_bits)
+                    bits = simple_bits(op, half, a_bits, b_bits)
+                    store_bits(sram, sram_u16, regs, k, d_kind, d_type, d_addr + pos * d_stride, bits)
+                else:
+                    bits, _ = run_elements(code, thread, sram, sram_f32, sram_u16, regs, regs_f32, k, th, pos, pos + 1, a_bits, b_bits)
+                if d_pair:
+                    bits = np.int64(f32_to_f16(bits_to_f32(bits)))
+                    if pos & 1:
+                        bits = d_half | bits << 16
+                    d_half = bits
+                pos += 1
+            if sends:
                 slot = d_base + (d_end & d_mask)
                 ring[slot, 0] = at + latency
                 ring[slot, 1] = bits
                 d_count += 1
                 d_end += 1
-            if pos == first:
+            if beats == 0:
                 first_at = at
-            pos += 1
+            beats += 1
             start = at + cycles
             accounted = start
-        done = pos - first
-        if done > 0:
+        if beats > 0:
             core[k, Core.STALL + Stall.OVERHEAD] += overhead
             core[k, Core.STALL + Stall.DATA] += no_data
             core[k, Core.STALL + Stall.ROOM] += no_room
@@ -140,16 +163,18 @@ def run_stream(
             core[k, Core.LAST_THREAD] = th - core[k, Core.THREAD]
             thread[th, Thread.POS] = pos
             thread[th, Thread.NEXT] = start
-            count_elements(plan, core, thread, k, th, done)
-            count_busy(plan, row_cycles, core, thread, k, th, done * cycles)
+            thread[th, Thread.WORD_A], thread[th, Thread.WORD_B], thread[th, Thread.HALF_D] = a_word, b_word, d_half
+            count_elements(plan, core, thread, k, th, pos - first)
+            count_busy(plan, row_cycles, core, thread, k, th, beats * cycles)
             clock[Clock.LAST_ACTIVE] = max(clock[Clock.LAST_ACTIVE], start - 1)
             if fi >= 0:
                 fifo[fi, Fifo.HEAD] = i_head
                 fifo[fi, Fifo.COUNT] = i_count
                 wake_producer(fifo, event, wheel, clock, todo, fi, first_at)
             if fd >= 0:
+                before = fifo[fd, Fifo.COUNT]
                 fifo[fd, Fifo.COUNT] = d_count
-                wake_consumer(fifo, event, wheel, clock, todo, fd, d_count - done, first_at + latency)
+                wake_consumer(fifo, event, wheel, clock, todo, fd, before, first_at + latency)
         blocked = True
         if pos == num:
             thread[th, Thread.PHASE] = Phase.ENDING
@@ -162,11 +187,11 @@ def run_stream(
                     source, sink, out_value, out_cycle, cycle,
                 )  # fmt: skip
                 blocked = False
-            elif fd >= 0 and d_count >= d_room:
+            elif sends and d_count >= d_room:
                 fifo[fd, Fifo.WAITS] |= Waits.PRODUCER
             else:
-                if fi >= 0 and i_count == 0:
+                if takes and i_count == 0:
                     fifo[fi, Fifo.WAITS] |= Waits.CONSUMER
-                if both and fifo[fb, Fifo.COUNT] == 0:
+                if takes_both and fifo[fb, Fifo.COUNT] == 0:
                     fifo[fb, Fifo.WAITS] |= Waits.CONSUMER
     return look
