@@ -1,5 +1,6 @@
 """The page of a run in a real browser: it loads without a word in the console, and what one does changes what is shown."""
 
+import dataclasses
 import json
 import re
 import statistics
@@ -9,6 +10,7 @@ import pytest
 from browser import open_browser, until, visit
 from runs import made_up_run
 
+from wse.defects import Defects
 from wse.errors import DoesNotFitError
 from wse.view import payload
 from wse.view.page import SCRIPTS, build_page, bundle
@@ -97,6 +99,40 @@ def test_a_page_loads_without_a_complaint_in_both_themes(driver, pages, name):
     assert pixels(driver) != light
     for metric in driver.execute_script("return [...document.getElementById('metric').options].map((option) => option.value)"):
         choose(driver, "metric", metric)
+    assert complaints(driver) == []
+
+
+def test_defects_are_drawn_and_a_click_shows_logical_and_physical_coordinates(driver, pages, tmp_path):
+    run = made_up_run(20, 12, seed=1)
+    name, rect = run.blocks[1]
+    defects = {
+        **Defects(20, 12, pes=((rect.x + 1, 4),), routers=((19, 11),), links=(((0, 0), (1, 0)),)).facts(), "digest": "made up",
+        "skipped": [{"name": name, "x": rect.x, "y": rect.y, "columns": [rect.x + 1], "rows": []}],
+    }  # fmt: skip
+    visit(driver, pages["small"])
+    without = pixels(driver)
+    visit(driver, write(tmp_path / "dead.html", {"small": dataclasses.replace(run, summary=run.summary | {"defects": defects})}))
+    assert pixels(driver) != without
+    assert "2 dead PEs (×), 1 dead links (bars); blocks skip 1 columns and 0 rows" in text(driver, "#panel")
+
+    def about(x, y):
+        driver.find_element("css selector", "canvas.mesh").send_keys(Keys.ESCAPE)
+        click(driver, 0.5, 0.5)
+        here = selected(driver)
+        for key, steps in ((Keys.ARROW_LEFT, here[0] - x), (Keys.ARROW_UP, here[1] - y)):
+            back = {Keys.ARROW_LEFT: Keys.ARROW_RIGHT, Keys.ARROW_UP: Keys.ARROW_DOWN}[key]
+            for _ in range(abs(steps)):
+                driver.find_element("css selector", "canvas.mesh").send_keys(key if steps > 0 else back)
+        assert selected(driver) == (x, y)
+        return text(driver, "#panel")
+
+    from selenium.webdriver.common.keys import Keys
+
+    assert f"logical ({rect.x + 1}, 4), physical ({rect.x + 2}, 4)" in about(rect.x + 2, 4)
+    dead = about(rect.x + 1, 4)
+    assert "passes wavelets straight on" in dead and f"column {rect.x + 1} skipped by the block" in dead
+    assert "nothing passes" in about(19, 11)
+    assert "dead link (0, 0) to (1, 0)" in about(0, 0)
     assert complaints(driver) == []
 
 

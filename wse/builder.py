@@ -68,8 +68,8 @@ class ProgramBuilder:
         if not (1 <= self.width <= 4096 and 1 <= self.height <= 4096):
             raise _refusal(f"mesh {self.width}x{self.height} must be between 1x1 and 4096x4096 PEs", "give width and height in PEs")
         if self.defects is not None and (self.defects.width, self.defects.height) != (self.width, self.height):
-            of = f"{self.defects.width}x{self.defects.height}"
-            raise _refusal(f"the map of defects is of {of} PEs, not {self.width}x{self.height}", "take a map of this very mesh")
+            theirs = f"{self.defects.width}x{self.defects.height}"
+            raise _refusal(f"the map of defects is of {theirs} PEs, not {self.width}x{self.height}", "draw or read one for this mesh")
         self._free_regs = list(range(self.spec.num_registers))
 
     @contextmanager
@@ -80,10 +80,9 @@ class ProgramBuilder:
         do not nest. Raises `ProgramError` for a frame that leaves the mesh.
         """
         if self._frame is not None:
-            raise _refusal("a frame inside a frame", "leave the first before the second")
+            raise _refusal("a frame inside a frame", "leave the first one before")
         if not Rect(0, 0, self.width, self.height).contains(frame.footprint):
-            at = f"frame at {frame.footprint} is outside the mesh of {self.width}x{self.height} PEs"
-            raise _refusal(at, "its columns and rows are those of the mesh", frame.footprint)
+            raise _refusal(f"frame at {frame.footprint} is outside the mesh of {self.width}x{self.height} PEs", "give the program more PEs")
         if frame.skips:
             self.frames.append(frame)
         self._frame = frame
@@ -102,7 +101,7 @@ class ProgramBuilder:
 
     def _check_rect(self, rect: Rect, what: str = "rectangle") -> None:
         if self._frame is not None and not self._frame.rect.contains(rect):
-            raise _refusal(f"{what} {rect} is outside its frame {self._frame.rect}", "inside a frame, coordinates are the frame's", rect)
+            raise _refusal(f"{what} {rect} is outside its frame {self._frame.rect}", "inside a frame all coordinates are its own", rect)
         if self._frame is None and not Rect(0, 0, self.width, self.height).contains(rect):
             fits = f"x + width is at most {self.width}, y + height at most {self.height}"
             raise _refusal(f"{what} {rect} is outside the mesh of {self.width}x{self.height} PEs", fits, rect)
@@ -214,8 +213,7 @@ class ProgramBuilder:
     def _host_port(self, ports: list[HostPort], what: str, name: str, x: int, y: int, color: int, port: Port) -> None:
         rect, mesh = Rect(x, y, 1, 1), Rect(0, 0, self.width, self.height)
         this = f"host {what} '{name}' of color {color} at PE ({x},{y})"
-        if not mesh.contains(rect):
-            raise _refusal(f"{this}: outside the mesh of {self.width}x{self.height} PEs", "host ports are at its outer edge", rect)
+        self._check_rect(rect, f"{this}:")
         self._check_color(color, rect)
         dx, dy = PORT_STEP.get(port, (0, 0))
         if mesh.contains(Rect(x + dx, y + dy, 1, 1)):

@@ -165,8 +165,8 @@ def link(builder: ProgramBuilder, meta: dict[str, str]) -> Program:
     program = Program(
         builder.spec, builder.width, builder.height, *code.tables(), tuple(classes), core_pe, core_class, core_sram, sram,
         pe, color, first[:, 0], first[:, 1], first[:, 2], _switches(builder, route), tuple(builder.host_in), tuple(builder.host_out),
-        source_lines, tuple(builder.source_texts) or ("",), tuple(builder.prints), tuple(builder.op_names), meta,
-        builder.defects, tuple(builder.frames),
+        source_lines, tuple(builder.source_texts) or ("",), tuple(builder.prints), tuple(builder.op_names), meta, builder.defects,
+        tuple(builder.frames),
     )  # fmt: skip
     return replace(program, switches=_with_rewrites(program))
 

@@ -1,7 +1,4 @@
-"""Checks of a linked program before it runs: routes, host ports, defects, then its code.
-
-Errors name the PE, the color and the source line.
-"""
+"""Checks of a linked program before it runs: routes, host ports, defects, code. Errors name the PE, the color and the source line."""
 
 from __future__ import annotations
 

@@ -17,8 +17,8 @@ from wse.view.record import Run
 
 STYLES = ("page.css", "mesh.css", "panel.css")
 SCRIPTS = (
-    "format.js", "colors.js", "data.js", "metrics.js", "routes.js", "camera.js", "mesh.js", "legend.js", "timeline.js", "memory.js",
-    "panel.js", "sortable.js", "tables.js", "main.js",
+    "format.js", "colors.js", "data.js", "metrics.js", "routes.js", "defects.js", "camera.js", "mesh.js", "legend.js", "timeline.js",
+    "memory.js", "panel.js", "sortable.js", "tables.js", "main.js",
 )  # fmt: skip
 """In an order in which every module stands behind those it imports from."""
 

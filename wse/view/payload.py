@@ -175,7 +175,7 @@ def _head(run: Run, name: str) -> dict[str, Any]:
         "summary": {key: run.summary[key] for key in HEADLINE if key in run.summary},
         "predicted": [{key: block.get(key) for key in PREDICTED} for block in run.summary.get("blocks", [])],
         "ops": [{key: op.get(key) for key in OPS} for op in run.summary.get("ops", [])],
-        "not_modelled": run.summary.get("not_modelled", []),
+        "not_modelled": run.summary.get("not_modelled", []), "defects": run.summary.get("defects"),
         "versions": {
             name: version
             for name, version in run.provenance.get("versions", {}).items()

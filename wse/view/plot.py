@@ -42,6 +42,7 @@ def plot(run: Run, metric: Metric, ax: Any = None) -> Any:
                 rect.x + (rect.width - 1) / 2, rect.y + (rect.height - 1) / 2, name,
                 va="center", ha="center", fontsize=7, path_effects=halo, clip_on=True,
             )  # fmt: skip
+    _draw_defects(run, ax)
     for wire in run.wires:
         for x0, y0, x1, y1 in run.between_blocks(wire):
             xs, ys = np.clip((x0, x1), -0.5, run.width - 0.5), np.clip((y0, y1), -0.5, run.height - 0.5)  # the host is at the edge
@@ -53,6 +54,27 @@ def plot(run: Run, metric: Metric, ax: Any = None) -> Any:
     model = run.summary.get("model", "run")
     ax.set_title(f"{model}: {metric.label}, {run.width}x{run.height} PEs, {run.cycles:,} cycles", fontsize=10, loc="left")
     return ax
+
+
+def _draw_defects(run: Run, ax: Any) -> None:
+    """Crosses on dead PEs, bars across dead links, a veil over rows and columns that blocks skip."""
+    defects = run.summary.get("defects")
+    if not defects:
+        return
+    rects = dict(run.blocks)
+    for block in defects["skipped"]:
+        rect = rects[block["name"]]
+        veil: dict[str, Any] = {"facecolor": "white", "alpha": 0.6, "linewidth": 0}
+        for x in block["columns"]:
+            ax.fill_between((x - 0.5, x + 0.5), rect.y - 0.5, rect.y + rect.height - 0.5, **veil)
+        for y in block["rows"]:
+            ax.fill_between((rect.x - 0.5, rect.x + rect.width - 0.5), y - 0.5, y + 0.5, **veil)
+    dead = [*defects["dead_pes"], *defects["dead_routers"]]
+    size = 160 / max(run.width, run.height)
+    ax.plot([x for x, _ in dead], [y for _, y in dead], "x", color="#b3400e", markersize=size, markeredgewidth=max(0.6, size / 5))
+    for (ax0, ay0), (bx, by) in defects["dead_links"]:
+        x, y, dx, dy = (ax0 + bx) / 2, (ay0 + by) / 2, 0.4 * (ax0 == bx), 0.4 * (ay0 == by)
+        ax.plot((x - dx, x + dx), (y - dy, y + dy), color="#b3400e", linewidth=1.6)
 
 
 def save_plot(run: Run, metric: Metric, path: Path) -> None:

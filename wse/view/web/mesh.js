@@ -3,6 +3,7 @@
 import { WIDEST_PE } from "./camera.js";
 import { scale } from "./colors.js";
 import { LINKS } from "./data.js";
+import { drawDefects } from "./defects.js";
 import { pieces } from "./routes.js";
 
 const MARGIN = { left: 34, top: 20, right: 8, bottom: 8 };
@@ -106,6 +107,7 @@ export class MeshView {
     this.drawHeat(pen);
     if (this.camera.zoom >= SHOWS_LINKS && this.links) this.drawLinks(pen);
     if (this.camera.zoom >= SHOWS_CELLS) this.drawGaps(pen, ink("--card"));
+    drawDefects(this, pen, ink);
     this.drawBlocks(pen, ink);
     this.drawNames(pen, ink);
     this.drawRoutes(pen, ink);

@@ -2,6 +2,7 @@
 
 import { kindFill } from "./colors.js";
 import { LINKS, PORTS } from "./data.js";
+import { aboutDefects, sumOfDefects } from "./defects.js";
 import { element, integer, place, rectangle, short, table } from "./format.js";
 import { memoryMap, swatch } from "./memory.js";
 import { netsAt } from "./routes.js";
@@ -15,7 +16,7 @@ export function fillPanel(node, runs, selected, frame, go) {
     if (selected?.side === 1) return [...name, ...aboutPe(run, selected, frame(run))];
     const all = { x: 0, y: 0, side: Math.max(run.width, run.height) };
     const facts = selected ? factsOf(run, tileOf(run, selected)) : run.keep("facts", () => factsOf(run, tileOf(run, all)));
-    return [...name, ...aboutTile(run, facts, go)];
+    return [...name, ...(selected ? [] : sumOfDefects(run)), ...aboutTile(run, facts, go)];
   });
   node.replaceChildren(element("h2", {}, title), ...parts);
 }
@@ -24,7 +25,7 @@ function aboutPe(run, { x, y }, frame) {
   const pe = y * run.width + x;
   const block = run.blocks[run.blockOf()[pe]];
   const where = block ? `${block.name} ${rectangle(block.x, block.y, block.width, block.height)}, column ${x - block.x}, row ${y - block.y}` : "in no block";
-  const parts = [element("p", { class: "about" }, where)];
+  const parts = [element("p", { class: "about" }, where), ...aboutDefects(run, x, y)];
   const memory = run.memoryOf(pe);
   if (memory) {
     parts.push(cycleSplit(run, "Cycles of the whole run", (name) => run.total(name)[pe], run.cycles));
