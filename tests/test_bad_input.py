@@ -340,6 +340,11 @@ def _branch_on_an_array(p):
     p.pes(ROW).branch(Op.BLT, p.pes(ROW).zeros("a", 1), 0, p.label("l"))  # here
 
 
+@mistake("call", "print: 1 values do not fill the fields of '{} and {}'", "(0,0)-(2,0)")
+def _a_print_with_a_value_too_few(p):
+    p.pes(ROW).print("{} and {}", p.reg())  # here
+
+
 # --- arrays and SRAM ----------------------------------------------------------------------------------------------------
 
 

@@ -24,7 +24,7 @@ import numpy as np
 from wse.encode import encode, encode_print
 from wse.errors import ProgramError
 from wse.isa import BRANCHES, MAX_POSITIONS, PORT_STEP, Col, Command, Done, Op, Pop, Port, Type, control_bits
-from wse.link import Array, EmptyArray, FifoArray, Fragment, Label, Placed, Route, link
+from wse.link import Array, EmptyArray, FifoArray, Fragment, Label, PlacedLabel, Route, link
 from wse.operands import Fifo, Popped, Push, Recv, Reg, Send, View, contiguous
 from wse.program import NO_OP, NUMPY_TYPE, Binding, HostPort, Print, Program, Rect
 from wse.spec import MachineSpec
@@ -402,7 +402,7 @@ class Pes:
         try:
             printed, rows = encode_print(self.program.spec, text, values)
         except ProgramError as error:
-            raise ProgramError(f"print: {error.message}", notes=[kernel_line()], help=error.help) from None
+            raise _refusal(f"print: {error.message}", error.help or "", self.rect) from None
         index = self.program.prints.setdefault(printed, len(self.program.prints))
         for row, symbols in rows:
             row[Col.TARGET] = index
@@ -429,7 +429,7 @@ class Pes:
 
     def place(self, label: Label) -> None:
         """Put `label` here."""
-        self.program.emit(self.rect, self.task, Placed(label, self.program.line_index()))
+        self.program.emit(self.rect, self.task, PlacedLabel(label, self.program.line_index()))
 
     def jump(self, label: Label) -> None:
         """Go to `label`."""

@@ -92,7 +92,8 @@ def encode_print(spec: MachineSpec, text: str, values: tuple[Any, ...]) -> tuple
     try:
         printed.text.format(*(np.zeros(shape, NUMPY_TYPE[type])[()] for type, shape in zip(printed.types, shapes, strict=True)))
     except (ValueError, IndexError, KeyError, TypeError, AttributeError) as error:
-        raise ProgramError(f"{len(values)} values do not fill the fields of {text!r}: {error}") from None
+        message = f"{len(values)} values do not fill the fields of {text!r}: {error}"
+        raise ProgramError(message, help="give a value for each field, or a text without fields") from None
     elements = [element for value in values for element in (_elements(value) if isinstance(value, View) else [value])]
     rows = [encode(spec, Op.PRINT, None, element, None, None, element.type if element else None, False) for element in elements or [None]]
     for i, (row, _) in enumerate(rows):

@@ -30,7 +30,7 @@ class Label:
 
 
 @dataclass(frozen=True)
-class Placed:
+class PlacedLabel:
     """A label put into code."""
 
     label: Label
@@ -92,17 +92,17 @@ class Fragment:
     ops: list[int] = field(default_factory=list)  # of each row, index into the builder's op names
     symbols: list[tuple[int, int, str]] = field(default_factory=list)  # (row, column, symbol)
     targets: list[tuple[int, Label]] = field(default_factory=list)  # (row, label it goes to)
-    labels: list[tuple[int, Placed]] = field(default_factory=list)  # (row, label placed before it)
+    labels: list[tuple[int, PlacedLabel]] = field(default_factory=list)  # (row, label placed before it)
     arrays: list[Array] = field(default_factory=list)
     bindings: list[Binding] = field(default_factory=list)
 
     def add(self, item: Any, op: int) -> None:
-        """Append an `Array`, a `Binding`, a `Placed` label, or an instruction (row, symbols, label) that belongs to `op`."""
+        """Append an `Array`, a `Binding`, a `PlacedLabel` label, or an instruction (row, symbols, label) that belongs to `op`."""
         if isinstance(item, Array):
             self.arrays.append(item)
         elif isinstance(item, Binding):
             self.bindings.append(item)
-        elif isinstance(item, Placed):
+        elif isinstance(item, PlacedLabel):
             self.labels.append((len(self.rows), item))
         else:
             row, symbols, label = item

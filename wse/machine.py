@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from wse.errors import DeadlockError, FaultError, ProgramError, nearest
 from wse.hang import HangReport, diagnose
 from wse.isa import Col, Fault, Kind, Op, OpClass, Operand, Port, Stall, Status, Type
 from wse.lines import LineCycles, line_cycles
+from wse.past import MOST_WORK, look_back
 from wse.printed import Printed, read_prints
 from wse.program import NUMPY_TYPE, Program, Rect
 from wse.sanitize import ERRORS, Sanitizer, explain, note_written
@@ -96,8 +97,10 @@ class Machine:
         self.program = program
         self.on_print = on_print
         self._state = engine.load_state(program)
-        if sanitize:
-            self._state = switch_sanitizer_on(program, self._state, Sanitizer() if sanitize is True else sanitize)
+        self._sanitizer = Sanitizer() if sanitize is True else sanitize
+        if self._sanitizer:
+            self._state = switch_sanitizer_on(program, self._state, self._sanitizer)
+        self._asked: list[Callable[[Machine], Any]] | None = []  # since loading; None once the state was changed in another way
         self._stops: list[np.ndarray] = []  # marks of instructions that are no prints
         if print_pes is not None:
             self.print_from(print_pes)
@@ -135,7 +138,27 @@ class Machine:
         values = np.ascontiguousarray(values)
         if values.dtype.itemsize != 4:
             raise ProgramError(f"input '{name}' takes 32-bit values, got {values.dtype}", help="convert with astype(np.float32)")
-        self._pending[source].append(values.reshape(-1).view(np.uint32).astype(np.int64))
+        fresh = values.reshape(-1).view(np.uint32).astype(np.int64)
+        self._pending[source].append(fresh)
+        self._remember(lambda machine: machine._pending[source].append(fresh))
+
+    def _remember(self, step: Callable[[Machine], Any]) -> None:
+        """Note something that was asked of this machine, for `_replay`."""
+        if self._asked is not None:
+            self._asked.append(step)
+
+    def _replay(self, selection: Selection) -> Trace | None:
+        """A trace of all that was run since loading, made again; None after too much of it, or where it cannot come out the same."""
+        state = self._state
+        work = len(state.core) + len(state.chan) + int(state.core[:, Core.INSTRUCTIONS].sum() + state.chan[:, Chan.SENT].sum())
+        if self._asked is None or work > MOST_WORK:
+            return None
+        again = Machine(self.program, self._sanitizer, refuse_hangs=False, on_print=lambda printed: None)
+        again.trace(selection)
+        for step in self._asked:
+            step(again)
+        same = again.cycles == self.cycles and np.array_equal(again._state.thread, state.thread)
+        return again.traced() if same else None
 
     def run(self, await_outputs: dict[str, int] | None = None, max_cycles: int | None = None) -> Status:
         """Run until each output named has received that many more wavelets, or, with none named, until all programs end.
@@ -145,8 +168,10 @@ class Machine:
         """
         if self.fault is not None:
             return Status.FAULT
+        awaited = dict(await_outputs or {})
+        self._remember(lambda machine: machine.run(awaited, max_cycles))
         self._load_host_data()
-        self._await(await_outputs or {})
+        self._await(awaited)
         limit = NEVER if max_cycles is None else max_cycles
         while True:
             status = Status(engine.run(self._state, limit))
@@ -199,6 +224,7 @@ class Machine:
 
     def restore(self, saved: Checkpoint) -> None:
         """Go back to what `save` of this machine copied."""
+        self._asked = None
         for name, array in saved.arrays.items():
             current = getattr(self._state, name)
             if current.shape == array.shape:
@@ -220,6 +246,8 @@ class Machine:
             if fault in ERRORS:
                 what, more = explain(self.program, self._state)
                 where, notes = f": {what}", notes + more
+            past = look_back(self._replay, (x, y), cycle)
+            notes += [past.text] if past else []
             message = f"{FAULT_TEXT[fault]}{where} at PE ({x},{y}) in cycle {cycle}"
             raise ERRORS.get(fault, FaultError)(message, notes=notes, help=FAULT_HELP[fault])
         if status == Status.DEADLOCK:
@@ -242,7 +270,9 @@ class Machine:
 
     def hang(self) -> HangReport:
         """Who waits for whom, and why, after a run that ended with `Status.DEADLOCK`; the state stays as it is."""
-        return diagnose(self.program, self._state, self.cycles)
+        report = diagnose(self.program, self._state, self.cycles)
+        pasts = [look_back(self._replay, pe, since) for pe, since in report.first_threads()]
+        return replace(report, past=tuple(past for past in pasts if past))
 
     def output(self, name: str, type: Type = Type.F32) -> tuple[np.ndarray, np.ndarray]:
         """All values that have arrived at host output `name` since loading, and the cycle of each."""
@@ -264,7 +294,9 @@ class Machine:
         if values.size != view.size:
             message = f"array '{name}' of PE ({x},{y}) has the shape {view.shape}, got {values.shape}"
             raise ProgramError(message, help=f"give {view.size} values")
-        view[...] = values.astype(view.dtype).reshape(view.shape)
+        fresh = values.astype(view.dtype).reshape(view.shape)
+        view[...] = fresh
+        self._remember(lambda machine: machine.write(x, y, name, fresh))
         note_written(self._state, view.__array_interface__["data"][0] - self._state.sram.ctypes.data, view.nbytes)
 
     def counters(self) -> Counters:

@@ -144,12 +144,10 @@ class HostPort:
 
 def class_rows(code: np.ndarray, task_entry: tuple[int, ...]) -> np.ndarray:
     """Indices of the rows of `code` that a class's tasks are made of, without their ENDs."""
-    rows: list[int] = []
-    for entry in task_entry:
-        while entry >= 0 and code[entry, Col.OP] != Op.END:
-            rows.append(entry)
-            entry += 1
-    return np.array(rows, np.int64)
+    ends = np.flatnonzero(code[:, Col.OP] == Op.END)
+    entries = [entry for entry in task_entry if entry >= 0]
+    spans = [np.arange(entry, ends[at]) for entry, at in zip(entries, np.searchsorted(ends, entries), strict=True)]
+    return np.concatenate([np.zeros(0, np.int64), *spans])
 
 
 @dataclass(frozen=True)

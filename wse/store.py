@@ -18,7 +18,7 @@ from wse.isa import Port, Type
 from wse.program import Binding, CodeClass, HostPort, Print, Program, SramFifo, Symbol
 from wse.spec import MachineSpec
 
-SCHEMA = 6
+SCHEMA = 7
 _ARRAYS = (
     "code", "row_ops", "core_pe", "core_class", "core_sram", "sram", "channel_pe", "channel_color", "channel_rx", "channel_tx",
     "channel_line", "switches",

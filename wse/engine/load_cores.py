@@ -54,9 +54,9 @@ def load_tasks(program: Program, core: np.ndarray, queue_of: np.ndarray) -> tupl
             sram_fifo[rows, SramFifo.BASE] = core[members, Core.SRAM] * (4 // size) + declared.address // size
             sram_fifo[rows, SramFifo.TYPE], sram_fifo[rows, SramFifo.CAPACITY] = declared.type, declared.capacity
             sram_fifo[rows, SramFifo.ON_PUSH], sram_fifo[rows, SramFifo.ON_POP] = declared.on_push, declared.on_pop
-    controls = {int(row[Col.D + Operand.BASE]) for row in program.code if row[Col.D + Operand.KIND] == Kind.CONTROL_OUT}
+    controls = program.code[program.code[:, Col.D + Operand.KIND] == Kind.CONTROL_OUT, Col.D + Operand.BASE]
     hears = np.zeros(len(core), bool)
-    for color in controls:
+    for color in np.unique(controls):
         if color < queue_of.shape[2]:
             hears |= queue_of[:, 0, color] >= 0
     core[:, Core.LISTENS] = hears | (core[:, Core.NUM_BINDINGS] > 0)

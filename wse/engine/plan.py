@@ -5,16 +5,24 @@ from __future__ import annotations
 import numpy as np
 
 from wse.engine.state import Plan
-from wse.isa import FIFO_KINDS, FLOPS, OP_CLASS, RECEIVES, SENDS, TYPE_BYTES, VECTOR_OPS, Col, Kind, Op, OpClass, Operand, Type
+from wse.isa import FIFO_KINDS, FLOPS, NUM_COLS, OP_CLASS, RECEIVES, SENDS, TYPE_BYTES, VECTOR_OPS, Col, Kind, Op, OpClass, Operand, Type
 from wse.program import Program, class_rows
 from wse.spec import MachineSpec
 
 
 def plan_instructions(program: Program, spec: MachineSpec) -> np.ndarray:
-    """What is known of every instruction before it runs."""
-    code = program.code
+    """What is known of every instruction before it runs. Where it goes on and where it was written do not matter."""
+    keys = np.concatenate([program.code, _smallest_fifos(program)], axis=1)
+    keys[:, [Col.DONE, Col.TASK, Col.TARGET, Col.LINE]] = 0
+    _, first, which = np.unique(keys.view(np.dtype((np.void, keys.shape[1] * keys.itemsize))), return_index=True, return_inverse=True)
+    plan = _plan_rows(keys[first, :NUM_COLS], keys[first, NUM_COLS:], spec)[which.reshape(-1)]
+    plan[:, Plan.PRIVATE] = _private(program, plan)
+    return plan
+
+
+def _plan_rows(code: np.ndarray, capacity: np.ndarray, spec: MachineSpec) -> np.ndarray:
+    """`plan_instructions` for rows of code and what `_smallest_fifos` says of them, but for PRIVATE."""
     plan = np.zeros((len(code), len(Plan)), np.int64)
-    capacity = _smallest_fifos(program)
     for i, row in enumerate(code):
         op, type = Op(row[Col.OP]), Type(row[Col.TYPE])
         if op not in VECTOR_OPS:
@@ -58,7 +66,6 @@ def plan_instructions(program: Program, spec: MachineSpec) -> np.ndarray:
         plan[i, Plan.STEP] = max(1, int(extents[3]) if mapped else num)
         in_sram = [size if held else 0 for size, held in zip(sizes, in_memory, strict=True)]
         plan[i, Plan.REACH] = _reach(row, extents, in_sram) if num else 0
-    plan[:, Plan.PRIVATE] = _private(program, plan)
     return plan
 
 

@@ -68,7 +68,9 @@ def _count(program: Program, kinds: frozenset[Kind]) -> _Counts:
     least, most, line = np.zeros(shape, np.int64), np.zeros(shape, np.int64), np.zeros(shape, np.int64)
     for n, cls in enumerate(program.classes):
         exact = set(once(program, cls).tolist())
-        for i in class_rows(program.code, cls.task_entry).tolist():
+        rows = class_rows(program.code, cls.task_entry)
+        moving = np.isin(program.code[np.ix_(rows, [operand + Operand.KIND for operand in (Col.D, Col.A, Col.B)])], list(kinds))
+        for i in rows[moving.any(axis=1)].tolist():
             row = program.code[i]
             for operand in (Col.D, Col.A, Col.B):
                 if row[operand + Operand.KIND] not in kinds:
