@@ -17,6 +17,7 @@ from typing import Any
 
 from wse.builder import MAIN_TASK, Pes, ProgramBuilder
 from wse.isa import Op, Type
+from wse.kernels.cost import issue_wait, vector_cycles
 from wse.link import Label
 from wse.operands import Recv, Reg, Send, View, common_shape
 from wse.program import Rect
@@ -60,9 +61,14 @@ class CalledPes(Pes):
         super().vector(op, d, a, b, **how)
 
     def statements(self, count: int) -> None:
-        """Scalar instructions of which nothing matters but their number."""
-        for _ in range(count):
-            super().vector(Op.MOV, self.scratch, 0, None, type=Type.I32)
+        """Scalar instructions of which nothing matters but their time.
+
+        Where each is a beat and nothing else, they are one copy of as many beats: a host is through with it sooner.
+        """
+        spec = self.program.spec
+        is_one = issue_wait(spec) == 0
+        for _ in range(min(count, 1) if is_one else count):
+            super().vector(Op.MOV, self.scratch, 0, None, type=Type.I32, shape=count * spec.move_lanes if is_one else 1)
 
     def update(self, count: int) -> None:
         """Change the base, the length or the offset of descriptors in memory, so many times in all."""
@@ -100,14 +106,23 @@ class CalledPes(Pes):
 
 def call_wait(spec: MachineSpec) -> int:
     """Cycles between the end of an instruction and the first beat that a call after it could have."""
-    return (_loads(spec) + 1) * spec.issue_cycles - 1
+    return _loads(spec) * _scalar_cycles(spec) + issue_wait(spec)
 
 
 def ask_cycles(spec: MachineSpec, *answers: bool) -> int:
     """Cycles of `CalledPes.ask`."""
-    return sum(spec.issue_cycles + (spec.branch_not_taken_cycles if answer else spec.branch_taken_cycles) for answer in answers)
+    return sum(_scalar_cycles(spec) + (spec.branch_not_taken_cycles if answer else spec.branch_taken_cycles) for answer in answers)
+
+
+def update_cycles(spec: MachineSpec, count: int) -> int:
+    """Cycles of `CalledPes.update`."""
+    return count * UPDATE_INSTRUCTIONS * _scalar_cycles(spec)
 
 
 def _loads(spec: MachineSpec) -> int:
     """Scalar instructions in a call before the operation itself, so that its first beat comes as near to `CALL_CYCLES` as they allow."""
-    return round((CALL_CYCLES + 1) / spec.issue_cycles) - 1
+    return round((CALL_CYCLES - issue_wait(spec)) / _scalar_cycles(spec))
+
+
+def _scalar_cycles(spec: MachineSpec) -> int:
+    return vector_cycles(spec, Op.MOV, 1)

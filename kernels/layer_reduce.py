@@ -11,7 +11,7 @@ import numpy as np
 
 from wse.isa import Op, Type
 from wse.kernels.algorithm import Algorithm
-from wse.kernels.calls import CalledPes, CalledProgram, ask_cycles, call_wait
+from wse.kernels.calls import CalledPes, CalledProgram, ask_cycles, call_wait, update_cycles
 from wse.kernels.chains import Chain, chain_wires, phases
 from wse.kernels.cost import pass_cycles
 from wse.kernels.line import Line, wire
@@ -53,7 +53,7 @@ def tree_allreduce_times(spec: MachineSpec, ready: np.ndarray, num: int, groups:
     inside, between = phases(len(ready), Algorithm("two_tree", groups))
     root = between[0][between[1]]
     wait, jump = call_wait(spec), spec.branch_taken_cycles
-    times = ready + jump + 3 * spec.issue_cycles
+    times = ready + jump + update_cycles(spec, 1)
     for chains, answers in ((inside, _inside_answers(inside)), ([between], _between_answers(len(ready), between))):
         times = _reduce_times(spec, times, num, chains, answers)
     begins = []
