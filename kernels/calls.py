@@ -1,49 +1,113 @@
-"""Kernels as the vendor's compiler leaves them: every vector operation is a call that first loads its descriptors.
+"""Kernels as the vendor's compiler leaves them: a vector operation is a call, and around it are scalar instructions.
 
-For published numbers only. A microbenchmark of such calls fits 15 to 17 cycles + N / rate, of which the machine's own set-up is 1 to
-3 (third-party measurement, vendor's simulator, WSE-3); no number that is held against the machine went into it.
+For published numbers only; no number that is held against the machine went into it. What is known: a microbenchmark of vector operations
+fits 15 to 17 cycles + N / rate, of which the machine's own set-up is 1 to 3 (third-party measurement, vendor's simulator, WSE-3): the
+rest loads descriptors. What is assumed: the source's other statements become the scalar instructions that they need at least, each at
+what such an instruction costs here; a descriptor in memory is read, changed and written back; a function that is used more than once
+is jumped to and back from; a condition is a load and a branch.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from wse.builder import MAIN_TASK, Pes, ProgramBuilder
 from wse.isa import Op, Type
+from wse.link import Label
 from wse.operands import Recv, Reg, Send, View, common_shape
 from wse.program import Rect
+from wse.spec import MachineSpec
 
 CALL_CYCLES = 16
+UPDATE_INSTRUCTIONS = 3
 
 
 class CalledProgram(ProgramBuilder):
-    """A program builder whose vector operations on more than one element take `CALL_CYCLES` before their first beat."""
+    """A program builder of such kernels; a vector operation takes `CALL_CYCLES` before its first beat, or a cycle or so less or more.
+
+    One on a single element and without a fabric end is a scalar instruction, and takes what it takes.
+    """
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._descriptor = self.reg(Type.I32)
+        self._scratch = self.reg(Type.I32)
 
-    def pes(self, rect: Rect, task: int = MAIN_TASK) -> Pes:
+    def pes(self, rect: Rect, task: int = MAIN_TASK) -> CalledPes:
         """As in `ProgramBuilder`."""
         pe = super().pes(rect, task)
-        return _CalledPes(self, pe.rect, pe.task, self._descriptor)
+        return CalledPes(self, pe.rect, pe.task, self._scratch)
 
 
 @dataclass(frozen=True)
-class _CalledPes(Pes):
-    descriptor: Reg
+class CalledPes(Pes):
+    """`Pes` with calls, and with the scalar instructions that compiled code has between them."""
+
+    scratch: Reg
 
     def vector(self, op: Op, d: Any, a: Any, b: Any, **how: Any) -> None:
-        """The loads are scalar copies: as many as fit into the call."""
+        """As in `Pes`; a call's loads of descriptors are scalar instructions."""
         operands = (d, a, b)
         views = [operand for operand in operands if isinstance(operand, View)]
         shape = how.get("shape")
         extents = common_shape(views, shape if isinstance(shape, tuple) or shape is None else (shape,))
         is_one = math.prod(extent for extent in extents if isinstance(extent, int)) <= 1
-        if not is_one and any(isinstance(operand, (View, Recv, Send)) for operand in operands):
-            issue = self.program.spec.issue_cycles
-            for _ in range((CALL_CYCLES - issue) // issue):
-                super().vector(Op.MOV, self.descriptor, 0, None, type=Type.I32)
+        if any(isinstance(operand, (Recv, Send)) for operand in operands) or (views and not is_one):
+            self.statements(_loads(self.program.spec))
         super().vector(op, d, a, b, **how)
+
+    def statements(self, count: int) -> None:
+        """Scalar instructions of which nothing matters but their number."""
+        for _ in range(count):
+            super().vector(Op.MOV, self.scratch, 0, None, type=Type.I32)
+
+    def update(self, count: int) -> None:
+        """Change the base, the length or the offset of descriptors in memory, so many times in all."""
+        self.statements(count * UPDATE_INSTRUCTIONS)
+
+    def advance(self, offset: Reg, num: int) -> None:
+        """Add to the offset of a descriptor in memory, which operands here have in a register."""
+        super().vector(Op.ADD, offset, offset, num, type=Type.I32)
+        self.statements(UPDATE_INSTRUCTIONS - 1)
+
+    def ask(self, *answers: bool, labels: Sequence[Label] = ()) -> None:
+        """Conditions one after another, each on what the PE knows of its place: code that is run when it holds is next, else jumped to.
+
+        `labels`: places to use, one for each; new ones by default. PEs given the same ones can share their code.
+        """
+        for k, answer in enumerate(answers):
+            follows = labels[k] if labels else self.program.label("condition")
+            super().vector(Op.MOV, self.scratch, int(answer), None, type=Type.I32)
+            self.branch(Op.BEQ, self.scratch, 0, follows, type=Type.I32)
+            self.place(follows)
+
+    def leave(self, label: Label | None = None) -> None:
+        """Jump over code that is not for this PE, or to a function, or back from one; `label` as in `ask`."""
+        follows = label or self.program.label("after")
+        self.jump(follows)
+        self.place(follows)
+
+    @contextmanager
+    def function(self) -> Iterator[None]:
+        """The body is a function that is jumped to."""
+        self.leave()
+        yield
+        self.leave()
+
+
+def call_wait(spec: MachineSpec) -> int:
+    """Cycles between the end of an instruction and the first beat that a call after it could have."""
+    return (_loads(spec) + 1) * spec.issue_cycles - 1
+
+
+def ask_cycles(spec: MachineSpec, *answers: bool) -> int:
+    """Cycles of `CalledPes.ask`."""
+    return sum(spec.issue_cycles + (spec.branch_not_taken_cycles if answer else spec.branch_taken_cycles) for answer in answers)
+
+
+def _loads(spec: MachineSpec) -> int:
+    """Scalar instructions in a call before the operation itself, so that its first beat comes as near to `CALL_CYCLES` as they allow."""
+    return round((CALL_CYCLES + 1) / spec.issue_cycles) - 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -26,7 +26,7 @@ def _groups(length: int, num: int) -> list[tuple[int, int]]:
 Chain = tuple[Sequence[int], int]  # indices along the line, and which of them is the root
 
 
-def _phases(length: int, algorithm: Algorithm) -> tuple[list[Chain], Chain]:
+def phases(length: int, algorithm: Algorithm) -> tuple[list[Chain], Chain]:
     """The chains inside the groups, and the chain of the groups' roots, of the algorithms made of chains."""
     middle = algorithm.name == "two_tree"
     num = {"chain": 1, "two_phase": math.isqrt(length - 1) + 1 if length > 1 else 1}.get(algorithm.name, algorithm.groups)
@@ -37,18 +37,18 @@ def _phases(length: int, algorithm: Algorithm) -> tuple[list[Chain], Chain]:
 
 def chain_root(length: int, algorithm: Algorithm) -> int:
     """Index of the PE where the result ends."""
-    _, (roots, root) = _phases(length, algorithm)
+    _, (roots, root) = phases(length, algorithm)
     return roots[root]
 
 
 def _chain_links(length: int, algorithm: Algorithm) -> list[tuple[int, int]]:
-    inside, between = _phases(length, algorithm)
+    inside, between = phases(length, algorithm)
     return [(a, b) for chain in [*inside, between] for a, b, _ in _inward(*chain)]
 
 
 def _chain_colors(length: int, algorithm: Algorithm) -> int:
     """Two colors for a phase in which some chain has two links or more."""
-    inside, between = _phases(length, algorithm)
+    inside, between = phases(length, algorithm)
     return sum(min(2, max(len(stops) for stops, _ in phase) - 1) for phase in (inside, [between]))
 
 
@@ -61,12 +61,20 @@ def _inward(stops: Sequence[int], root: int) -> list[tuple[int, int, int]]:
     return low + [(stops[k], stops[k - 1], (k + 1) % 2) for k in range(len(stops) - 1, root, -1)]
 
 
+def chain_wires(program: ProgramBuilder, line: Line, chains: Iterable[Chain]) -> list[tuple[int, int, int]]:
+    """(sender, receiver, color) of every stage of chains that run at the same time, each chain's from its ends to its root."""
+    links = [link for chain in chains for link in _inward(*chain)]
+    turns = ([hop for a, b, t in links if t == turn for hop in line.path(a, b)] for turn in (0, 1))
+    colors = [wire(program, hops, line.colors) if hops else -1 for hops in turns]
+    return [(source, to, colors[turn]) for source, to, turn in links]
+
+
 def _chains(program: ProgramBuilder, line: Line, value: View, op: Op, how: dict[str, Any], algorithm: Algorithm) -> None:
     """Every stage adds what arrives and passes it on; a root adds the lower side, then the higher, and is done before it sends.
 
     (A root that passed on its group's last stream as it comes would start earlier, but have it meet the next group's on a ramp.)
     """
-    inside, between = _phases(line.length, algorithm)
+    inside, between = phases(line.length, algorithm)
     arriving: dict[int, int] = {}  # index -> color of what it has been sent and not yet combined
 
     def add(i: int) -> None:
@@ -74,18 +82,15 @@ def _chains(program: ProgramBuilder, line: Line, value: View, op: Op, how: dict[
         pe.vector(op, value, pe.recv(arriving.pop(i)), value, **how)
 
     for phase in (inside, [between]):
-        links = [link for chain in phase for link in _inward(*chain)]
-        turns = ([hop for a, b, t in links if t == turn for hop in line.path(a, b)] for turn in (0, 1))
-        colors = [wire(program, hops, line.colors) if hops else -1 for hops in turns]
-        for source, to, turn in links:
+        for source, to, color in chain_wires(program, line, phase):
             pe = program.pes(line.at(source))
             if source in arriving:
-                pe.vector(op, pe.send(colors[turn]), pe.recv(arriving.pop(source)), value, **how)
+                pe.vector(op, pe.send(color), pe.recv(arriving.pop(source)), value, **how)
             else:
-                pe.mov(pe.send(colors[turn]), value, **how)
+                pe.mov(pe.send(color), value, **how)
             if to in arriving:
                 add(to)
-            arriving[to] = colors[turn]
+            arriving[to] = color
         for i in list(arriving):
             add(i)
 
@@ -95,7 +100,7 @@ def _chain_cycles(spec: MachineSpec, algorithm: Algorithm, length: int, num: int
 
     For P a square, two-phase is 2B + P - 1 + (2T + 1)(2 sqrt P - 2), in the source max(2B, E / N + P - 1) + …: some of it overlaps there.
     """
-    inside, (roots, root) = _phases(length, algorithm)
+    inside, (roots, root) = phases(length, algorithm)
     wait, apart = issue_wait(spec), pass_cycles(spec, 1)
     after = {  # groups differ by one PE in size at most
         n: _add_sides(spec, 0, [wait + stages * apart for stages in (r, n - 1 - r) if stages], num)

@@ -34,7 +34,7 @@ def summa(
 
     Routes are fixed, so a tile goes from core to core, stored and passed on; the next step's tiles may be on their way by then.
     """
-    tiles_a, tiles_b, c = _arrays(program, rect, a, b, type)
+    tiles_a, tiles_b, c = gemm_arrays(program, rect, a, b, type)
     pe = program.pes(rect)
     x, y, from_a, from_b = (program.reg(Type.I32) for _ in range(4))
     where = np.stack(np.meshgrid(np.arange(rect.width), np.arange(rect.height)), axis=-1)
@@ -143,19 +143,22 @@ def cannon(
 
 
 def mesh_gemm(
-    program: ProgramBuilder, rect: Rect, a: np.ndarray, b: np.ndarray, product: Product = MAPPED, type: Type = Type.F32
-) -> View:
-    """As `cannon`, on rings that are interleaved so that no shift goes further than two hops."""
-    return _shifted_product(program, rect, a, b, interleaved_order(rect.width), product, type)
+    program: ProgramBuilder, rect: Rect, a: np.ndarray, b: np.ndarray, product: Product = MAPPED, type: Type = Type.F32,
+    loaded: bool = False,
+) -> View:  # fmt: skip
+    """As `cannon`, on rings that are interleaved so that no shift goes further than two hops; `loaded`: B is aligned as it is loaded."""
+    return _shifted_product(program, rect, a, b, interleaved_order(rect.width), product, type, loaded)
 
 
 def _shifted_product(
-    program: ProgramBuilder, rect: Rect, a: np.ndarray, b: np.ndarray, order: Sequence[int], product: Product, type: Type
-) -> View:
+    program: ProgramBuilder, rect: Rect, a: np.ndarray, b: np.ndarray, order: Sequence[int], product: Product, type: Type,
+    loaded: bool = False,
+) -> View:  # fmt: skip
     """Tiles shift while they are multiplied, into the other of two buffers. The rings' logical order is `order` along both axes."""
     place = np.argsort(order)  # of each index in the ring: k runs along the rings, the rows and columns of C do not
-    a, b = a[:, place], b[place]
-    tiles_a, tiles_b, c = _arrays(program, rect, a, b, type)
+    turned = (place[:, None] + place) % len(order) if loaded else place[:, None]
+    a, b = a[:, place], b[turned, np.arange(len(order))]
+    tiles_a, tiles_b, c = gemm_arrays(program, rect, a, b, type)
     pe, side = program.pes(rect), rect.width
     now_a, now_b, next_a, next_b = (program.reg(Type.I32) for _ in range(4))
     for now, following, tiles in ((now_a, next_a, tiles_a), (now_b, next_b, tiles_b)):
@@ -165,7 +168,8 @@ def _shifted_product(
     shift_b = _Shift(program, Line(rect, "y"), order, tiles_b, now_b, next_b, (SEND_B, TAKE_B))
     if side > 1:
         shift_a.align("turns_a", np.broadcast_to(place[:, None], (side, side)))
-        shift_b.align("turns_b", np.broadcast_to(place[None, :], (side, side)))
+        if not loaded:
+            shift_b.align("turns_b", np.broadcast_to(place[None, :], (side, side)))
     with pe.loop(side):
         shift_a.start(forward=True)
         shift_b.start(forward=True)
@@ -263,7 +267,7 @@ def gemm_reference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return a.astype(np.float64) @ b.astype(np.float64)
 
 
-def _arrays(program: ProgramBuilder, rect: Rect, a: np.ndarray, b: np.ndarray, type: Type) -> tuple[View, View, View]:
+def gemm_arrays(program: ProgramBuilder, rect: Rect, a: np.ndarray, b: np.ndarray, type: Type) -> tuple[View, View, View]:
     """Arrays "A" (2, k, m), "B" (2, k, n), the second of each a buffer, and "C" (n, m), zero."""
     side = rect.width
     if rect.height != side or a.shape[:2] != (side, side) or b.shape[:2] != (side, side) or a.shape[3] != b.shape[2]:

@@ -1,22 +1,31 @@
-"""One layer of a LLaMA-like decode step over a whole square mesh, as WaferLLM (OSDI'25) runs it: the published benchmark's workload."""
+"""One layer of a LLaMA-like decode step over a whole square mesh, as WaferLLM (OSDI'25) runs it: the published benchmark's workload.
+
+Known from the source that its authors published (their decode kernel for WSE-2), and done here: the order of the operators; which of
+them are vector operations, which are loops over elements; the exponential by four operations, (1 + x / 256)^4, and SiLU with it;
+division and square root by software; q, k and v, and gate and up, each multiplied apart but all-reduced together; SiLU of no more
+than the first dim / P elements that a PE has; no append to the KV cache; ten all-reduces (`tree_allreduce`); no tasks: one function
+after another. Norms scale x here, where theirs scales its squares, at the same cost. Assumed: what compiled code costs (`calls`).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
-from wse.builder import Pes, ProgramBuilder
+import numpy as np
+
 from wse.isa import Op, Type
-from wse.kernels.allreduce import allreduce
-from wse.kernels.gemv import gemv
+from wse.kernels.calls import CalledPes, CalledProgram
+from wse.kernels.layer_reduce import tree_allreduce, tree_allreduce_times
 from wse.kernels.line import Line
-from wse.kernels.reduce import Algorithm
-from wse.kernels.rmsnorm import rmsnorm
-from wse.kernels.transformer import swiglu
-from wse.operands import View
+from wse.kernels.reduce import num_wavelets
+from wse.machine import Machine
+from wse.operands import Reg, View
 from wse.program import Rect
+from wse.spec import MachineSpec
 
-LOWEST = -65504.0  # of f16
+EPS = 1e-6
 
 
 @dataclass(frozen=True)
@@ -34,66 +43,211 @@ class LayerDims:
         return self.dim // self.side, self.hidden_dim // self.side, self.seq_len // self.side
 
 
-def decode_layer(program: ProgramBuilder, dims: LayerDims, algorithm: Algorithm) -> None:
-    """The layer in f16, weights and KV cache zero: ten all-reduces by `algorithm`, seven along y and three along x.
+@dataclass(frozen=True)
+class Stage:
+    """What every PE computes, and then `value`, which is all-reduced along `axis` by `op`."""
 
-    Norm (y), q|k|v (y), RoPE from a table, append to one row, scores (x), their maximum (y) and sum (y), weighted values (y), output
-    (x), norm (y), gate|up (y), SiLU and product, down (x). All of seq_len positions are attended to.
+    name: str
+    compute: Callable[[CalledPes], None]
+    axis: str = ""
+    value: View | None = None
+    op: Op = Op.ADD
+
+
+def decode_layer(program: CalledProgram, dims: LayerDims, groups: int) -> None:
+    """The layer in f16, weights and KV cache zero, on a square mesh that the program has; two-trees of `groups` groups.
+
+    Ten all-reduces, seven along y and three along x; all of seq_len positions are attended to. Raises `ProgramError`, `DoesNotFitError`.
     """
     rect = Rect(0, 0, dims.side, dims.side)
-    pe, along_y, along_x = program.pes(rect), Line(rect, "y"), Line(rect, "x")
+    pe = program.pes(rect)
+    for stage in layer_stages(pe, dims):
+        with program.op(stage.name):
+            stage.compute(pe)
+            if stage.value is not None:
+                tree_allreduce(program, Line(rect, stage.axis), stage.value, groups, stage.op)
+
+
+def decode_layer_cycles(spec: MachineSpec, dims: LayerDims, groups: int) -> int:
+    """Predicted cycles of `decode_layer`: what a stage computes is run on one PE, and when each PE is through an all-reduce is worked out.
+
+    No mesh is run. Exact where `tree_allreduce_times` is.
+    """
+    times = np.zeros((dims.side, dims.side), np.int64)  # by (y, x): when the PE gets there
+    num_stages = len(layer_stages(_one_pe(spec), dims))
+    for i in range(num_stages):
+        pe = _one_pe(spec)
+        stage = layer_stages(pe, dims)[i]
+        stage.compute(pe)
+        machine = Machine(pe.program.link())
+        machine.check(machine.run())
+        times += machine.cycles
+        if stage.value is not None:
+            along = times if stage.axis == "y" else times.T
+            after = tree_allreduce_times(spec, along, num_wavelets(stage.value, Type.F16), groups)
+            times = after if stage.axis == "y" else after.T
+    return int(times.max())
+
+
+def _one_pe(spec: MachineSpec) -> CalledPes:
+    return CalledProgram(spec, 1, 1).pes(Rect(0, 0, 1, 1))
+
+
+def layer_stages(pe: CalledPes, dims: LayerDims) -> list[Stage]:
+    """The layer's stages in order; their arrays are declared on `pe`. Gate and up are stored the other way round: up, gate."""
     d, f, s = dims.parts
     zeros = lambda name, *shape: pe.zeros(name, shape, Type.F16)  # noqa: E731
-    how: dict[str, Any] = {"algorithm": algorithm, "type": Type.F16}
-    x, normed, scale, part = zeros("x", d), zeros("normed", d), zeros("scale", 1), zeros("part", d)
-    with program.op("attention norm"):
-        rmsnorm(program, along_y, normed, x, zeros("attention norm", d), scale, dims.dim, 1e-5, **how)
-    qkv = zeros("qkv", 3, d)
-    with program.op("q k v"):
-        gemv(program, along_y, qkv.reshape(3 * d), zeros("Wqkv", d, 3 * d), normed, **how)
-    with program.op("RoPE"):
-        _rotate(pe, qkv[:2], zeros("table", 2, d // 2), zeros("rotated", 2, 2, d // 2))
-    keys, values, scores, top, total = zeros("keys", d, s), zeros("values", s, d), zeros("scores", s), zeros("top", 1), zeros("total", 1)
-    with program.op("append"):
-        row = program.pes(rect.row(-1))
-        row.mov(keys[:, s - 1], qkv[1], type=Type.F16)
-        row.mov(values[s - 1], qkv[2], type=Type.F16)
-    with program.op("scores"):
-        gemv(program, along_x, scores, keys, qkv[0], **how)
-    with program.op("softmax"):
+    x, normed, squares, total, top = zeros("x", d), zeros("normed", d), zeros("squares", d), zeros("total", 1), zeros("top", 1)
+    norm_1, norm_2 = zeros("attention norm", d), zeros("feed-forward norm", d)
+    table, rotated = zeros("table", 2, d // 2), zeros("rotated", 4, d // 2)
+    qkv, scores, part, up_gate, act = zeros("qkv", 3, d), zeros("scores", s), zeros("part", d), zeros("up gate", 2, f), zeros("act", f)
+    w_q, w_k, w_v, w_o = (zeros(name, d, d) for name in ("Wq", "Wk", "Wv", "Wo"))
+    w_up, w_gate, w_down = zeros("Wup", d, f), zeros("Wgate", d, f), zeros("Wdown", f, d)
+    keys, values = zeros("keys", d, s), zeros("values", s, d)
+
+    def sum_squares(pe: CalledPes) -> None:
+        pe.mul(squares, x, x, type=Type.F16)
+        _fold(pe, Op.ADD, total, squares)
+
+    def q_k_v(pe: CalledPes) -> None:
+        _scale(pe, normed, x, norm_1, total, dims.dim)
+        for out, weight in zip((qkv[0], qkv[1], qkv[2]), (w_q, w_k, w_v), strict=True):
+            _multiply(pe, out, weight, normed)
+
+    def score(pe: CalledPes) -> None:
+        for head in (qkv[0], qkv[1]):
+            _rotate(pe, head, table, rotated)
+        _multiply(pe, scores, keys, qkv[0])
+
+    def find_top(pe: CalledPes) -> None:
         pe.mul(scores, scores, float(dims.dim**-0.5), type=Type.F16)
-        pe.mov(top, LOWEST, type=Type.F16)
-        pe.max(top.strided((s,), (0,)), scores, top.strided((s,), (0,)), type=Type.F16)
-        allreduce(program, along_y, top, Op.MAX, **how)
+        _fold(pe, Op.MAX, top, scores)
+
+    def exponentiate(pe: CalledPes) -> None:
+        pe.update(2)
         pe.sub(scores, scores, top, type=Type.F16)
-        pe.exp(scores, scores, type=Type.F16)
-        pe.mov(total, 0.0, type=Type.F16)
-        pe.add(total.strided((s,), (0,)), scores, total.strided((s,), (0,)), type=Type.F16)
-        allreduce(program, along_y, total, **how)
-        pe.div(scores, scores, total, type=Type.F16)
-    with program.op("values"):
-        gemv(program, along_y, part, values, scores, **how)
-    with program.op("output"):
-        gemv(program, along_x, normed, zeros("Wo", d, d), part, **how)
-        pe.add(x, x, normed, type=Type.F16)
-    with program.op("feed-forward norm"):
-        rmsnorm(program, along_y, normed, x, zeros("feed-forward norm", d), scale, dims.dim, 1e-5, **how)
-    gate_up, act = zeros("gate up", 2, f), zeros("act", f)
-    with program.op("gate up"):
-        gemv(program, along_y, gate_up.reshape(2 * f), zeros("Wgu", d, 2 * f), normed, **how)
-        swiglu(pe, gate_up, act, Type.F16)
-    with program.op("down"):
-        gemv(program, along_x, normed, zeros("Wd", f, d), act, **how)
+        element = pe.program.reg()
+        with pe.loop(s) as i:
+            pe.mov(element, scores[0].shifted(i), type=Type.F16)
+            _exp(pe, element)
+            pe.mov(scores[0].shifted(i), element, type=Type.F16)
+        pe.program.release(element)
+        _fold(pe, Op.ADD, total, scores)
+
+    def weigh(pe: CalledPes) -> None:
+        pe.update(1)
+        inverse = pe.program.reg()
+        pe.div(inverse, 1.0, total, type=Type.F16)
+        pe.mul(scores, scores, inverse, type=Type.F16)
+        pe.program.release(inverse)
+        _multiply(pe, part, values, scores)
+
+    def up_and_gate(pe: CalledPes) -> None:
+        _scale(pe, normed, x, norm_2, total, dims.dim)
+        _multiply(pe, up_gate[0], w_up, normed)
+        _multiply(pe, up_gate[1], w_gate, normed)
+
+    def residual(pe: CalledPes) -> None:
         pe.add(x, x, normed, type=Type.F16)
 
+    def residual_and_squares(pe: CalledPes) -> None:
+        residual(pe)
+        sum_squares(pe)
 
-def _rotate(pe: Pes, heads: View, table: View, scratch: View) -> None:
-    """Rotate adjacent pairs of each of `heads` (n, s) in place by the angles whose cosines and sines are in `table` (2, s / 2)."""
-    even, odd = heads[:, 0::2], heads[:, 1::2]
-    cos, sin = table[0][None, :], table[1][None, :]
-    pe.mul(scratch[0], even, sin, type=Type.F16)
-    pe.mul(scratch[1], odd, sin, type=Type.F16)
-    pe.mul(even, even, cos, type=Type.F16)
-    pe.sub(even, even, scratch[1], type=Type.F16)
-    pe.mul(odd, odd, cos, type=Type.F16)
-    pe.add(odd, odd, scratch[0], type=Type.F16)
+    def down(pe: CalledPes) -> None:
+        _silu(pe, up_gate.reshape(2 * f), min(d, f))
+        pe.mul(act, up_gate[0], up_gate[1], type=Type.F16)
+        _multiply(pe, normed, w_down, act)
+
+    return [
+        Stage("attention norm", sum_squares, "y", total),
+        Stage("q k v", q_k_v, "y", qkv.reshape(3 * d)),
+        Stage("scores", score, "x", scores),
+        Stage("softmax maximum", find_top, "y", top, Op.MAX),
+        Stage("softmax sum", exponentiate, "y", total),
+        Stage("values", weigh, "y", part),
+        Stage("output", partial(_multiply, y=normed, tile=w_o, x=part), "x", normed),
+        Stage("feed-forward norm", residual_and_squares, "y", total),
+        Stage("up gate", up_and_gate, "y", up_gate.reshape(2 * f)),
+        Stage("down", down, "x", normed),
+        Stage("residual", residual),
+    ]
+
+
+# --- operators of one PE ----------------------------------------------------------------------------------------
+
+
+def _multiply(pe: CalledPes, y: View, tile: View, x: View) -> None:
+    """y = tile^T x: y cleared, then one function for all tiles, which sets its descriptors' lengths and bases and maps over x."""
+    pe.mov(y, 0.0, type=Type.F16)
+    pe.update(2)
+    pe.statements(3)  # which tile, and its extents
+    with pe.function():
+        pe.update(3)
+        with pe.loop(1):  # over the batch
+            pe.update(1)
+            pe.fmac(y, tile, x[:, None], mapped=True, type=Type.F16)
+            pe.update(2)
+
+
+def _fold(pe: CalledPes, op: Op, into: View, values: View) -> None:
+    """The sum or the greatest of values, and of 0, in a vector operation whose destination stays where it is."""
+    n = values.shape[0]
+    pe.update(1)
+    with pe.loop(1):  # over the batch
+        pe.mov(into, 0.0, type=Type.F16)
+        pe.vector(op, into.strided((n,), (0,)), values, into.strided((n,), (0,)), type=Type.F16)
+        pe.statements(2)  # from a scalar into an array of the batch
+
+
+def _scale(pe: CalledPes, out: View, x: View, w: View, total: View, dim: int) -> None:
+    """out = x w / sqrt(total / dim + eps): two divisions and a root, a scalar each."""
+    pe.update(2)
+    with pe.loop(1):  # over the batch
+        pe.mul(out, x, w, type=Type.F16)
+    pe.update(1)
+    mean, root = pe.program.reg(), pe.program.reg()
+    with pe.loop(1):
+        pe.div(mean, total, float(dim), type=Type.F16)
+        pe.add(mean, mean, EPS, type=Type.F16)
+        with pe.function():
+            pe.rsqrt(root, mean, type=Type.F16)
+            pe.mul(root, root, mean, type=Type.F16)
+        pe.div(root, 1.0, root, type=Type.F16)
+        pe.mul(out, out, root, type=Type.F16)
+    pe.program.release(mean, root)
+
+
+def _rotate(pe: CalledPes, head: View, table: View, products: View) -> None:
+    """Rotate adjacent pairs of `head` in place by the angles whose cosines and sines are in `table`: four products, then a sum each."""
+    n = table.shape[1]
+    even, odd, cos, sin = head[0 : 2 * n : 2], head[1 : 2 * n : 2], table[0], table[1]
+    pe.update(2)
+    with pe.loop(1):  # over the batch
+        for product, half, factor in zip((products[k] for k in range(4)), (odd, even, even, odd), (cos, sin, cos, sin), strict=True):
+            pe.mul(product, half, factor, type=Type.F16)
+        pe.add(odd, products[0], products[1], type=Type.F16)
+        pe.sub(even, products[2], products[3], type=Type.F16)
+        pe.update(2)
+
+
+def _silu(pe: CalledPes, values: View, count: int) -> None:
+    """The first `count` of values, each a = a / (1 + exp(-a)), in a loop."""
+    value, power = pe.program.reg(), pe.program.reg()
+    with pe.loop(count) as i:
+        pe.mov(value, values[0].shifted(i), type=Type.F16)
+        pe.statements(1)  # a copy in memory
+        pe.sub(power, 0.0, value, type=Type.F16)
+        _exp(pe, power)
+        pe.add(power, power, 1.0, type=Type.F16)
+        pe.div(value, value, power, type=Type.F16)
+        pe.mov(values[0].shifted(i), value, type=Type.F16)
+    pe.program.release(value, power)
+
+
+def _exp(pe: CalledPes, a: Reg) -> None:
+    """a = (1 + a / 256)^4."""
+    pe.mul(a, a, 1 / 256, type=Type.F16)
+    pe.add(a, a, 1.0, type=Type.F16)
+    pe.mul(a, a, a, type=Type.F16)
+    pe.mul(a, a, a, type=Type.F16)

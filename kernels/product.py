@@ -36,8 +36,17 @@ def _mapped_cycles(spec: MachineSpec, m: int, k: int, n: int, type: Type) -> int
     return mapped_cycles(spec, Op.FMAC, k * n, m, type)
 
 
-def _looped(pe: Pes, c: View, a: View, b: View, from_a: Reg, from_b: Reg) -> None:
-    """As in the vendor's GEMM example: load a scalar of b, multiply-accumulate along m, advance c; after all n, advance a."""
+def _add(pe: Pes, offset: Reg, num: int) -> None:
+    pe.add(offset, offset, num)
+
+
+def emit_looped(
+    pe: Pes, c: View, a: View, b: View, from_a: Reg, from_b: Reg, advance: Callable[[Pes, Reg, int], None] = _add
+) -> None:  # fmt: skip
+    """As in the vendor's GEMM example: load a scalar of b, multiply-accumulate along m, advance c; after all n, advance a.
+
+    `advance` adds elements to the offset of c or a.
+    """
     program = pe.program
     (k, m), n = a.shape, c.shape[0]
     scalar = program.reg()
@@ -50,8 +59,8 @@ def _looped(pe: Pes, c: View, a: View, b: View, from_a: Reg, from_b: Reg) -> Non
             pe.mov(scalar, b[0, 0].shifted(at_b))
             pe.fmac(c[0].shifted(at_c), a[0].shifted(at_a), scalar, type=a.type)
             pe.add(at_b, at_b, 1)
-            pe.add(at_c, at_c, m)
-        pe.add(at_a, at_a, m)
+            advance(pe, at_c, m)
+        advance(pe, at_a, m)
     program.release(scalar, at_a, at_b, at_c)
 
 
@@ -82,7 +91,7 @@ def _stepped_cycles(spec: MachineSpec, m: int, k: int, n: int, type: Type) -> in
 
 MAPPED = Product(_mapped, _mapped_cycles)
 STEPPED = Product(_stepped, _stepped_cycles)
-LOOPED = Product(_looped, _looped_cycles)
+LOOPED = Product(emit_looped, _looped_cycles)
 
 
 def cut_tiles(matrix: np.ndarray, side: int) -> np.ndarray:

@@ -1,17 +1,15 @@
 """Workloads whose cycles others published, as programs: what fidelity is measured with.
 
-Each `Workload` says what was published, in which unit, by whom, and whether the number set a constant of the preset
-("calibrates") or tests the machine ("validates"). Kernels are written as published, those that the vendor's compiler made with its
-calls (`CalledProgram`); what differs is in `differs`, and no constant makes up for it.
+Each `Workload` says what was published, in which unit and by whom. Kernels are written as published, those that the vendor's compiler
+made with its calls (`CalledProgram`); what differs is in `differs`, and no constant makes up for it.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -20,61 +18,32 @@ from wse.isa import Type
 from wse.kernels.allreduce import RING, allreduce
 from wse.kernels.broadcast import broadcast, broadcast_rect
 from wse.kernels.calls import CalledProgram
-from wse.kernels.gemm import mesh_gemm, summa
+from wse.kernels.gemm import mesh_gemm
 from wse.kernels.gemv import gemv
-from wse.kernels.layer import LayerDims, decode_layer
+from wse.kernels.layer import LayerDims, decode_layer, decode_layer_cycles
 from wse.kernels.line import Line
-from wse.kernels.product import LOOPED, STEPPED, Product
+from wse.kernels.microbenchmarks import microbenchmarks
+from wse.kernels.product import STEPPED
 from wse.kernels.reduce import Algorithm, reduce
 from wse.kernels.rmsnorm import rmsnorm
-from wse.machine import Machine
+from wse.kernels.summa import summa_broadcast
+from wse.kernels.workload import Workload
 from wse.program import Program, Rect
-from wse.spec import MachineSpec, load_spec
+from wse.spec import MachineSpec
 
 HPDC = "HPDC'24, arXiv 2404.15888"
 WAFERLLM = "WaferLLM, OSDI'25"
 CALLS = "vector operations cost what calls do in a microbenchmark; the rest of the compiled code is ours"
 BANKS = {"bank_conflicts": 1}
-
-
-@dataclass(frozen=True)
-class Workload:
-    """One published number, for preset `arch` with `settings` on top.
-
-    `programs` builds what is run; `value` turns the machines that ran into `unit`. `is_long`: minutes, or gigabytes, on a host.
-    """
-
-    name: str
-    arch: str
-    published: float
-    unit: str
-    source: str
-    role: Literal["calibrates", "validates"]
-    programs: Callable[[MachineSpec], list[Program]]
-    value: Callable[[list[Machine]], float] = lambda machines: float(machines[0].cycles)
-    differs: str = ""
-    settings: dict[str, int] = field(default_factory=dict)
-    is_long: bool = False
-
-    @property
-    def spec(self) -> MachineSpec:
-        """The machine it was published for."""
-        return load_spec(self.arch, **self.settings)
-
-    def run(self) -> list[Machine]:
-        """The machines after the programs have run to their ends, for `value`. Raises their errors."""
-        machines = []
-        for program in self.programs(self.spec):
-            machine = Machine(program)
-            machine.check(machine.run())
-            machines.append(machine)
-        return machines
+MESH_GEMM = partial(mesh_gemm, product=STEPPED, type=Type.F16, loaded=True)  # as published: A alone is aligned on the mesh
+GROUPS = 20  # of the decode layer's two-trees
 
 
 def workloads() -> Iterator[Workload]:
     """All of them, small ones first within each group."""
     yield from _collectives()
     yield from _one_pe()
+    yield from microbenchmarks()
     yield from _meshgemv_and_rmsnorm()
     yield from _gemms()
     yield from _decode_layer()
@@ -180,7 +149,7 @@ def _tile_product(spec: MachineSpec) -> list[Program]:
 def _meshgemv_and_rmsnorm() -> Iterator[Workload]:
     yield Workload(
         "MeshGEMV, [1,128] x [128,128] on 4 x 4 PEs, 2 groups", "wse3", 512, "cycles", f"{WAFERLLM}, vendor's simulator", "validates",
-        _mesh_gemv, differs=CALLS,
+        _mesh_gemv, differs=f"{CALLS}; a PE's role is compiled in, not asked for",
     )  # fmt: skip
     yield Workload(
         "RMSNorm of 128 rows, 16 columns less 8 columns", "wse3", 7454 - 7394, "cycles", "vendor's simulator", "validates",
@@ -215,31 +184,29 @@ def _gemms() -> Iterator[Workload]:
     for side, mt, published in ((32, 4, 916), (32, 8, 3060), (128, 4, 912), (128, 8, 3045)):
         yield Workload(
             f"SUMMA, {side} x {side} PEs, tiles of {mt}", "wse2", published, "cycles per step", "CS-2 hardware", "validates",
-            partial(_gemm, summa, side, (mt, mt, mt), LOOPED, Type.F32),
+            partial(_gemm, summa_broadcast, side, (mt, mt, mt)),
             lambda machines, side=side: machines[0].cycles / side,  # type: ignore[misc]
-            f"{CALLS}; tiles pass from core to core, not by rerouted broadcast; no task switches", BANKS, side > 32,
+            f"{CALLS}; the library's broadcast is ours", BANKS, side > 32,
         )  # fmt: skip
     mesh = ((1, 540, 2095.8, 4171.1), (4, 555, 2148.7, 4283.9), (8, 540, 2211.7, 4444.6))
     for mt, local, *runs in mesh:
         yield Workload(
             f"MeshGEMM's local product, Mt = {mt}, Kt = Nt = 8", "wse3", local, "cycles", f"{WAFERLLM}, vendor's simulator", "calibrates",
-            partial(_gemm, mesh_gemm, 1, (mt, 8, 8), STEPPED, Type.F16), differs=CALLS,
+            partial(_gemm, MESH_GEMM, 1, (mt, 8, 8)), differs=CALLS,
         )  # fmt: skip
         for side, run in zip((3, 6), runs, strict=True):
             yield Workload(
                 f"MeshGEMM, {side} x {side} PEs, Mt = {mt}, Kt = Nt = 8", "wse3", run, "cycles", f"{WAFERLLM}, vendor's simulator",
-                "validates", partial(_gemm, mesh_gemm, side, (mt, 8, 8), STEPPED, Type.F16),
-                differs=f"{CALLS}; no task switches between steps; A and B are aligned on the mesh; most of it is the local product",
+                "validates", partial(_gemm, MESH_GEMM, side, (mt, 8, 8)),
+                differs=f"{CALLS}; no task switches between steps; most of it is the local product",
             )  # fmt: skip
 
 
-def _gemm(
-    multiply: Callable[..., Any], side: int, tile: tuple[int, int, int], product: Product, type: Type, spec: MachineSpec
-) -> list[Program]:
+def _gemm(multiply: Callable[..., Any], side: int, tile: tuple[int, int, int], spec: MachineSpec) -> list[Program]:
     program = CalledProgram(spec, side, side)
     m, k, n = tile
     a, b = np.zeros((side, side, m, k), np.float32), np.zeros((side, side, k, n), np.float32)
-    multiply(program, Rect(0, 0, side, side), a, b, product, type)
+    multiply(program, Rect(0, 0, side, side), a, b)
     return [program.link()]
 
 
@@ -250,11 +217,12 @@ def _decode_layer() -> Iterator[Workload]:
     for dims, published in ((LayerDims(420, 4200, 14700, 4200), 12732), (LayerDims(540, 4320, 14580, 4320), 13742)):
         yield Workload(
             f"LLaMA3-8B decode layer, {dims.side} x {dims.side} PEs", "wse2", published, "cycles", f"{WAFERLLM}, CS-2 hardware",
-            "validates", partial(_layer, dims), differs=f"{CALLS}; no task switches", is_long=True,
+            "validates", partial(_layer, dims), differs=f"{CALLS}; published as tokens a second at 1.1 GHz, of the whole model",
+            is_long=True, predict=lambda spec, dims=dims: float(decode_layer_cycles(spec, dims, GROUPS)),  # type: ignore[misc]
         )  # fmt: skip
 
 
 def _layer(dims: LayerDims, spec: MachineSpec) -> list[Program]:
     program = CalledProgram(spec, dims.side, dims.side)
-    decode_layer(program, dims, Algorithm("two_tree", 20))
+    decode_layer(program, dims, GROUPS)
     return [program.link()]

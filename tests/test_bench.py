@@ -176,5 +176,6 @@ def test_fidelity_says_what_was_published_and_what_was_measured(tmp_path, wse):
     assert written["kind"] == "fidelity" and written["provenance"]["config"]["machines"]["wse2"]["hop_cycles"] == SPEC.hop_cycles
     table = wse("bench", "fidelity", "--only", "star reduce, P = 16*").out
     assert "+5.0%" in table and "1 of 1 rows validate: median deviation 5.0%" in table
-    refused = wse("bench", "fidelity", "--only", "decode layer")
+    refused = wse("bench", "fidelity", "--only", "SUMMA, 128")
     assert refused.code == 2 and "--full" in refused.err
+    assert "| prediction |" in wse("bench", "fidelity", "--only", "decode layer, 420").out

@@ -9,6 +9,7 @@ from kernel_bench import check_cycles, count_hops, run
 from wse.builder import ProgramBuilder
 from wse.errors import ProgramError
 from wse.isa import Type
+from wse.kernels.calls import CalledProgram
 from wse.kernels.gemm import (
     cannon,
     cannon_order,
@@ -23,6 +24,7 @@ from wse.kernels.gemm import (
     summa_hops,
 )
 from wse.kernels.product import LOOPED, MAPPED, STEPPED, cut_tiles, join_tiles
+from wse.kernels.summa import summa_broadcast
 from wse.program import Rect
 from wse.spec import load_spec
 
@@ -31,14 +33,14 @@ ORDERS = {cannon: cannon_order, mesh_gemm: interleaved_order}
 products = pytest.mark.parametrize("product", [MAPPED, STEPPED, LOOPED], ids=["mapped", "stepped", "looped"])
 
 
-def multiply(spec, gemm, side, shape, product):
+def multiply(spec, gemm, side, shape, *how, builder=ProgramBuilder):
     """(machine, tile extents) after A (m, k) times B (k, n) on side x side PEs, its values checked."""
     m, k, n = shape
     rng = np.random.default_rng(side)
     a, b = rng.standard_normal((m, k)).astype(np.float32), rng.standard_normal((k, n)).astype(np.float32)
     rect = Rect(0, 0, side, side)
-    program = ProgramBuilder(spec, side, side)
-    gemm(program, rect, cut_tiles(a, side), cut_tiles(b, side), product)
+    program = builder(spec, side, side)
+    gemm(program, rect, cut_tiles(a, side), cut_tiles(b, side), *how)
     machine = run(program)
     assert len(program.route_at) <= spec.num_colors
     error = np.abs(read_product(machine, rect, (m, n)) - gemm_reference(a, b))
@@ -55,6 +57,25 @@ def test_gemm_of_any_size_on_any_square(gemm, side, shape, product):
     machine, tile = multiply(SPEC, gemm, side, shape, product)
     hops = summa_hops(side, *tile) if gemm is summa else cyclic_hops(side, *tile, ORDERS[gemm](side))
     assert count_hops(machine) == hops
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(1, 7), st.tuples(*[st.integers(1, 15)] * 3), st.sampled_from([1, 9]), st.sampled_from([1, 4]), st.sampled_from([2, 40]))
+def test_broadcast_summa_is_right_however_late_wavelets_are(side, shape, hop, depth, ramp):
+    """Routes are rewritten while wavelets are under way: none may be left behind, whatever the latencies and the room."""
+    depths = dict.fromkeys(("router_queue_depth", "input_queue_depth", "output_queue_depth"), depth)
+    spec = SPEC.replace(hop_cycles=hop, ramp_in_cycles=ramp, ramp_out_cycles=ramp, **depths)
+    multiply(spec, summa_broadcast, side, shape, builder=CalledProgram)
+
+
+@pytest.mark.parametrize("side", [1, 2, 3, 6])
+def test_b_may_be_aligned_as_it_is_loaded(side):
+    """It saves the turns of one axis and changes no value."""
+    cycles = []
+    for loaded in (False, True):
+        machine, _ = multiply(SPEC, mesh_gemm, side, (7, 10, 5), MAPPED, Type.F32, loaded)
+        cycles.append(machine.cycles)
+    assert cycles[1] < cycles[0] or side == 1
 
 
 @products

@@ -237,6 +237,49 @@ def test_what_was_run_can_be_read_after_the_report():
     assert machine.read(1, 0, "x").tolist() == [7, 0]
 
 
+def test_what_the_pes_of_a_circle_did_last_is_told():
+    program = ProgramBuilder(SPEC, 2, 1)
+    two_way(program)
+    for pe, come, leave in ((A, 2, 1), (B, 1, 2)):
+        pes = program.pes(pe)
+        x = pes.zeros("x", 4)
+        with pes.loop(3):
+            pes.add(x, x, 1.0)
+        pes.mov(x, pes.recv(come))
+        pes.mov(pes.send(leave), x)
+    machine = Machine(program.link(), refuse_hangs=False)
+    machine.write(0, 0, "x", [1, 2, 3, 4])
+    machine.run(max_cycles=7)
+    status = machine.run()
+    report, cycles = machine.hang(), machine.cycles
+    assert status == Status.DEADLOCK and [past.pe for past in report.past] == [(0, 0), (1, 0)]
+    assert [event["op"] for event in report.past[0].events] == ["add", "blt", "add", "add", "blt"]
+    assert report.past[0].events[-1]["end"] == report.roots[0].steps[0].since[0]
+    assert "PE (0,0) did last: " in report.notes[-2] and "tests/test_hang.py" in report.notes[-2]
+    assert machine.cycles == cycles and machine.read(0, 0, "x").tolist() == [4, 5, 6, 7]
+    assert json.loads(report.to_json())["past"][1]["pe"] == [1, 0]
+    machine.restore(machine.save())  # from here on the machine does not know how it came to where it is
+    assert not machine.hang().past
+
+
+def test_prints_are_not_shown_again_to_find_out_what_was_done_last():
+    program = ProgramBuilder(SPEC, 1, 1)
+    pes = program.pes(A)
+    fifo, x = pes.fifo("q", 4), pes.zeros("x", 9)
+    pes.add(x, x, 1.0)
+    pes.print("here")
+    pes.mov(pes.push(fifo), x)
+    shown = []
+    machine = Machine(program.link(), refuse_hangs=False, on_print=shown.append)
+    assert machine.run() == Status.DEADLOCK and machine.hang().past and len(shown) == 1
+
+
+def test_nothing_is_run_again_after_much_work(monkeypatch):
+    monkeypatch.setattr("wse.machine.MOST_WORK", 1)
+    report, text = hang(folded(4))
+    assert not report.past and "did last" not in text
+
+
 def folded(n):
     """Rows in which all PEs but the first wait for one wavelet more than is sent."""
     program = ProgramBuilder(SPEC, n, n)
@@ -270,8 +313,8 @@ def test_a_hang_of_a_quarter_million_pes_is_explained_in_seconds():
 def test_json_has_all_that_the_report_has():
     report, _ = hang(folded(4))
     facts = json.loads(report.to_json())
-    assert facts["schema"] == 1 and facts["kind"] == "wse hang"
-    assert set(facts) == {"schema", "kind", "cycle", "num_threads", "message", "roots", "queued"}
+    assert facts["schema"] == 2 and facts["kind"] == "wse hang"
+    assert set(facts) == {"schema", "kind", "cycle", "num_threads", "message", "roots", "queued", "past"}
     (root,) = facts["roots"]
     assert set(root) == {"kind", "num_alike", "help", "steps", "members"}
     wait = root["members"][0]

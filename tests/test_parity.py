@@ -13,10 +13,12 @@ from reference.features import FeaturePlanner
 from reference.machine import ReferenceMachine
 from reference.programs import FEATURES, Case, random_case, reduce
 
-from wse.isa import Col, Status
+from wse.builder import ProgramBuilder
+from wse.isa import Col, Port, Status
 from wse.machine import Machine
 from wse.printed import Printed
-from wse.program import Program
+from wse.program import Program, Rect
+from wse.spec import load_spec
 
 # Seeds that once told the two apart, by what was wrong. A change to the planner gives them other programs; draw new ones then.
 REGRESSIONS = {
@@ -164,3 +166,21 @@ def test_many_random_programs_with_all_features(seed: int) -> None:
 def test_seeds_that_found_something(what: str) -> None:
     for seed in REGRESSIONS[what]:
         check(seed)
+
+
+@pytest.mark.parametrize("awaited", [0, 600])
+@pytest.mark.parametrize("extent", [3, 900])
+def test_more_wavelets_to_the_host_than_its_buffer_holds_at_first(extent: int, awaited: int) -> None:
+    """Sent in one stream or in many, while the end of the run is known and while it is not."""
+    builder = ProgramBuilder(load_spec("toy"), 1, 1)
+    here = Rect(0, 0, 1, 1)
+    builder.route(here, 0, Port.RAMP, [Port.EAST])
+    builder.output("out", 0, 0, 0, Port.EAST)
+    pe = builder.pes(here)
+    for _ in range(900 // extent):
+        pe.mov(pe.send(0), 1.0, shape=extent)
+    program = builder.link()
+    engine, reference = Machine(program), ReferenceMachine(program)
+    awaiting = {"out": awaited} if awaited else None
+    assert engine.run(awaiting) == reference.run(awaiting, 10_000) == Status.DONE
+    assert not _compare(engine.snapshot(), reference.snapshot())

@@ -23,14 +23,19 @@ import numpy as np
 
 from wse.encode import encode, encode_print
 from wse.errors import ProgramError
-from wse.isa import BRANCHES, MAX_POSITIONS, Col, Command, Done, Op, Pop, Port, Type, control_bits
-from wse.link import Array, EmptyArray, FifoArray, Fragment, Label, Route, link
+from wse.isa import BRANCHES, MAX_POSITIONS, PORT_STEP, Col, Command, Done, Op, Pop, Port, Type, control_bits
+from wse.link import Array, EmptyArray, FifoArray, Fragment, Label, PlacedLabel, Route, link
 from wse.operands import Fifo, Popped, Push, Recv, Reg, Send, View, contiguous
 from wse.program import NO_OP, NUMPY_TYPE, Binding, HostPort, Print, Program, Rect
 from wse.spec import MachineSpec
 from wse.where import kernel_line, kernel_text
 
 MAIN_TASK = 0
+
+
+def _refusal(message: str, help: str, rect: Rect | None = None) -> ProgramError:
+    """The error for a call of the builder: it names the kernel's line and, if there are any, the PEs."""
+    return ProgramError(message, notes=[kernel_line() + ("" if rect is None else f", PEs {rect}")], help=help)
 
 
 @dataclass
@@ -56,21 +61,29 @@ class ProgramBuilder:
 
     def __post_init__(self) -> None:
         if not (1 <= self.width <= 4096 and 1 <= self.height <= 4096):
-            raise ProgramError(f"mesh {self.width}x{self.height} must be between 1x1 and 4096x4096 PEs")
+            raise _refusal(f"mesh {self.width}x{self.height} must be between 1x1 and 4096x4096 PEs", "give width and height in PEs")
         self._free_regs = list(range(self.spec.num_registers))
 
     def pes(self, rect: Rect, task: int = MAIN_TASK) -> Pes:
         """The PEs of `rect`, to write code of `task` for; task 0 is the main task and starts by itself."""
         self._check_rect(rect)
         if rect.num_pes <= 0:
-            raise ProgramError(f"rectangle {rect} has no PEs", notes=[kernel_line()])
-        if not 0 <= task < self.spec.num_tasks:
-            raise ProgramError(f"task {task} is outside 0..{self.spec.num_tasks - 1}", notes=[kernel_line()])
+            raise _refusal(f"rectangle {rect} has no PEs", "Rect(x, y, width, height) wants a width and a height of at least 1", rect)
+        self._check_task(task, rect)
         return Pes(self, rect, task)
 
-    def _check_rect(self, rect: Rect) -> None:
+    def _check_rect(self, rect: Rect, what: str = "rectangle") -> None:
         if not Rect(0, 0, self.width, self.height).contains(rect):
-            raise ProgramError(f"rectangle {rect} is outside the mesh of {self.width}x{self.height} PEs", notes=[kernel_line()])
+            fits = f"x + width is at most {self.width}, y + height at most {self.height}"
+            raise _refusal(f"{what} {rect} is outside the mesh of {self.width}x{self.height} PEs", fits, rect)
+
+    def _check_task(self, task: int, rect: Rect) -> None:
+        if not 0 <= task < self.spec.num_tasks:
+            raise _refusal(f"no task {task}", f"tasks are 0..{self.spec.num_tasks - 1}", rect)
+
+    def _check_color(self, color: int, rect: Rect) -> None:
+        if not 0 <= color < self.spec.num_colors:
+            raise _refusal(f"no color {color}", f"colors are 0..{self.spec.num_colors - 1}", rect)
 
     def route(self, rect: Rect, color: int, rx: Port, tx: Iterable[Port]) -> None:
         """On every PE of `rect`, wavelets of `color` come in from `rx` and go out through all of `tx` at once."""
@@ -90,22 +103,21 @@ class ProgramBuilder:
         """The route that `switch` asks for."""
         route = Route(tuple(self._position(rect, color, rx, tx) for rx, tx in positions), ring, pop)
         if not 1 <= len(route.positions) <= MAX_POSITIONS:
-            raise ProgramError(
-                f"color {color} in {rect}: a switch has 1 to {MAX_POSITIONS} positions, got {len(route.positions)}", notes=[kernel_line()]
-            )
+            counted = f"color {color} in {rect}: a switch has 1 to {MAX_POSITIONS} positions, got {len(route.positions)}"
+            raise _refusal(counted, "split the work over two colors, or rewrite a position with reroute()", rect)
         return route
 
     def _position(self, rect: Rect, color: int, rx: Port, tx: Iterable[Port]) -> tuple[Port, int]:
         """(rx port, mask of tx ports) of one route position, if there can be one."""
-        if not 0 <= color < self.spec.num_colors:
-            raise ProgramError(f"color {color} is outside 0..{self.spec.num_colors - 1}", notes=[kernel_line()])
+        self._check_color(color, rect)
         mask = sum({1 << port for port in tx})
         if not mask or (mask & (1 << rx) and rx != Port.RAMP):
-            raise ProgramError(f"color {color} in {rect}: rx {rx.name} needs at least one other tx port", notes=[kernel_line()])
+            help = "give tx the ports through which it goes on: " + ", ".join(port.name for port in Port if port != rx)
+            raise _refusal(f"color {color} in {rect}: rx {rx.name} needs at least one other tx port", help, rect)
         return rx, mask
 
     def _route(self, rect: Rect, color: int, route: Route) -> None:
-        self._check_rect(rect)
+        self._check_rect(rect, f"route of color {color} on rectangle")
         route = replace(route, line=self.line_index())
         index = self.routes.setdefault(route, len(self.routes))
         if color not in self.route_at:
@@ -141,16 +153,28 @@ class ProgramBuilder:
 
     def input(self, name: str, x: int, y: int, color: int, port: Port) -> None:
         """The host streams wavelets of `color` into PE (x, y) through `port`, which must lead off the mesh."""
-        self.host_in.append(HostPort(name, y * self.width + x, color, port))
+        self._host_port(self.host_in, "input", name, x, y, color, port)
 
     def output(self, name: str, x: int, y: int, color: int, port: Port) -> None:
         """Wavelets of `color` that leave PE (x, y) through `port`, off the mesh, go to the host."""
-        self.host_out.append(HostPort(name, y * self.width + x, color, port))
+        self._host_port(self.host_out, "output", name, x, y, color, port)
+
+    def _host_port(self, ports: list[HostPort], what: str, name: str, x: int, y: int, color: int, port: Port) -> None:
+        rect, mesh = Rect(x, y, 1, 1), Rect(0, 0, self.width, self.height)
+        this = f"host {what} '{name}' of color {color} at PE ({x},{y})"
+        self._check_rect(rect, f"{this}:")
+        self._check_color(color, rect)
+        dx, dy = PORT_STEP.get(port, (0, 0))
+        if mesh.contains(Rect(x + dx, y + dy, 1, 1)):
+            raise _refusal(f"{this} port {port.name} does not lead off the mesh", "host ports are at the outer edge of the mesh", rect)
+        if any(other.name == name for other in ports):
+            raise _refusal(f"two host {what}s are named '{name}'", f"give that of color {color} at PE ({x},{y}) a name of its own", rect)
+        ports.append(HostPort(name, y * self.width + x, color, port, self.line_index()))
 
     def reg(self, type: Type = Type.F32) -> Reg:
         """A free scalar register, until `release`. Raises `ProgramError` when all are taken."""
         if not self._free_regs:
-            raise ProgramError(f"all {self.spec.num_registers} registers are in use", notes=[kernel_line()])
+            raise _refusal(f"all {self.spec.num_registers} registers are in use", "release() those that are no longer needed")
         return Reg(self._free_regs.pop(0), type)
 
     def release(self, *regs: Reg) -> None:
@@ -205,18 +229,25 @@ class Pes:
 
     def array(self, name: str, data: np.ndarray, type: Type = Type.F32) -> View:
         """An array of which every PE has its own: `data` is (rect.height, rect.width, *shape)."""
-        data = np.asarray(data)
+        data = self._numbers(name, data, type)
         if data.shape[:2] != (self.rect.height, self.rect.width):
-            raise ProgramError(
+            raise _refusal(
                 f"array '{name}' over {self.rect}: the data's shape {data.shape} does not begin with (height, width)",
-                notes=[f"wanted ({self.rect.height}, {self.rect.width}, …)", kernel_line()],
-            )
-        return self._declare(name, data.shape[2:], type, data.astype(NUMPY_TYPE[type], copy=False))
+                f"give data of the shape ({self.rect.height}, {self.rect.width}, …), or const() for the same on every PE", self.rect,
+            )  # fmt: skip
+        return self._declare(name, data.shape[2:], type, data)
 
     def const(self, name: str, values: Any, type: Type = Type.F32) -> View:
         """An array that is the same on every PE."""
-        values = np.asarray(values, NUMPY_TYPE[type])
+        values = self._numbers(name, values, type)
         return self._declare(name, values.shape, type, values[None, None])
+
+    def _numbers(self, name: str, data: Any, type: Type) -> np.ndarray:
+        """`data` as an array of `type`."""
+        try:
+            return np.asarray(data).astype(NUMPY_TYPE[type], copy=False)
+        except (ValueError, TypeError, OverflowError) as error:
+            raise _refusal(f"array '{name}': cannot make {type.name.lower()} of the data: {error}", "give numbers", self.rect) from None
 
     def zeros(self, name: str, shape: int | tuple[int, ...], type: Type = Type.F32) -> View:
         """An array of zeros."""
@@ -228,12 +259,11 @@ class Pes:
 
     def fifo(self, name: str, capacity: int, type: Type = Type.F32, *, on_push: int = -1, on_pop: int = -1) -> Fifo:
         """A FIFO of `capacity` elements in SRAM, empty at load; `on_push`, `on_pop`: tasks that pushes and pops activate."""
-        where = kernel_line()
         if capacity < 1:
-            raise ProgramError(f"FIFO '{name}' has a capacity of {capacity}", notes=[where], help="it must hold at least one element")
+            raise _refusal(f"FIFO '{name}' has a capacity of {capacity}", "it must hold at least one element", self.rect)
         for task in (on_push, on_pop):
             if not -1 <= task < self.program.spec.num_tasks:
-                raise ProgramError(f"FIFO '{name}': no task {task}", notes=[where])
+                raise _refusal(f"FIFO '{name}': no task {task}", f"tasks are 0..{self.program.spec.num_tasks - 1}", self.rect)
         self.program.emit(
             self.rect, self.task, FifoArray(name, type, (int(capacity),), None, self.program.line_index(), on_push, on_pop)
         )
@@ -243,6 +273,8 @@ class Pes:
         self, name: str, shape: tuple[int, ...], type: Type, data: np.ndarray | None, kind: builtins.type[Array] = Array
     ) -> View:
         shape = tuple(int(extent) for extent in shape)
+        if any(extent < 0 for extent in shape):
+            raise _refusal(f"array '{name}': the extents {shape} must not be negative", "an extent counts elements", self.rect)
         self.program.emit(self.rect, self.task, kind(name, type, shape, data, self.program.line_index()))
         return View(name, type, shape, contiguous(shape))
 
@@ -353,8 +385,10 @@ class Pes:
         k hands it to microthread k. `on_done`: what its end does to a task. Raises `ProgramError`.
         """
         row, symbols = self._encode(op, d, a, b, shape, type, mapped)
-        if not 0 <= thread <= self.program.spec.num_microthreads:
-            raise ProgramError(f"{op.name.lower()}: no microthread {thread}", notes=[kernel_line()])
+        most = self.program.spec.num_microthreads
+        if not 0 <= thread <= most:
+            raise _refusal(f"{op.name.lower()}: no microthread {thread}", f"microthreads are 1..{most}, 0 is the main thread", self.rect)
+        self.program._check_task(on_done[1], self.rect)
         row[Col.THREAD] = thread
         row[Col.DONE], row[Col.TASK] = on_done
         self._emit(row, symbols)
@@ -368,7 +402,7 @@ class Pes:
         try:
             printed, rows = encode_print(self.program.spec, text, values)
         except ProgramError as error:
-            raise ProgramError(f"print: {error.message}", notes=[kernel_line()], help=error.help) from None
+            raise _refusal(f"print: {error.message}", error.help or "", self.rect) from None
         index = self.program.prints.setdefault(printed, len(self.program.prints))
         for row, symbols in rows:
             row[Col.TARGET] = index
@@ -380,7 +414,7 @@ class Pes:
         """Overwrite a position of this PE's route or switch of `color`, from the next cycle on."""
         rx, mask = self.program._position(self.rect, color, rx, tx)
         if not 0 <= position < MAX_POSITIONS:
-            raise ProgramError(f"no position {position}", notes=[kernel_line()], help=f"positions are 0..{MAX_POSITIONS - 1}")
+            raise _refusal(f"no position {position} of color {color}", f"positions are 0..{MAX_POSITIONS - 1}", self.rect)
         row, _ = self._encode(Op.REROUTE)
         row[Col.EXTENT : Col.EXTENT + 4] = color, position, rx, mask
         self._emit(row, ())
@@ -390,12 +424,12 @@ class Pes:
         try:
             bits = control_bits(*commands, task=task)
         except ValueError as error:
-            raise ProgramError(str(error), notes=[kernel_line()]) from None
+            raise _refusal(f"color {color}: {error}", "send the rest in a second control wavelet", self.rect) from None
         self.mov(self.send(color, control=True), bits, type=Type.I32, **how)
 
     def place(self, label: Label) -> None:
         """Put `label` here."""
-        self.program.emit(self.rect, self.task, label)
+        self.program.emit(self.rect, self.task, PlacedLabel(label, self.program.line_index()))
 
     def jump(self, label: Label) -> None:
         """Go to `label`."""
@@ -404,7 +438,8 @@ class Pes:
     def branch(self, op: Op, a: Any, b: Any, label: Label, type: Type | None = None) -> None:
         """Go to `label` if the comparison (BLT, BGE, BEQ, BNE) of registers or numbers holds."""
         if op not in BRANCHES or any(isinstance(operand, (View, Recv, Send, Push, Popped)) for operand in (a, b)):
-            raise ProgramError("a branch compares registers or numbers", notes=[kernel_line()])
+            help = "mov() the value into a register first; op is Op.BLT, BGE, BEQ or BNE"
+            raise _refusal("a branch compares registers or numbers", help, self.rect)
         row, _ = self._encode(op, None, a, b, None, type)
         self._emit(row, (), label)
 
@@ -435,22 +470,21 @@ class Pes:
 
     def bind(self, color: int, register: Reg) -> None:
         """Make this task a data task: it runs for every wavelet of `color` that arrives, with its 32 bits in `register`."""
-        where = kernel_line()
         if self.task == MAIN_TASK:
-            raise ProgramError("the main task starts by itself and cannot be bound to a color", notes=[where])
-        if not 0 <= color < self.program.spec.num_colors:
-            raise ProgramError(f"color {color} is outside 0..{self.program.spec.num_colors - 1}", notes=[where])
+            help = f"write the code for a wavelet of color {color} in another task: pes(rect, task=…)"
+            raise _refusal("the main task starts by itself and cannot be bound to a color", help, self.rect)
+        self.program._check_color(color, self.rect)
         if not 0 <= register.number < self.program.spec.num_registers:
-            raise ProgramError(f"no register {register.number}", notes=[where])
+            raise _refusal(f"no register {register.number}", f"registers are 0..{self.program.spec.num_registers - 1}", self.rect)
         self.program.emit(self.rect, self.task, Binding(self.task, color, register.number, self.program.line_index()))
 
     def start_blocked(self, task: int) -> None:
         """Load these PEs with `task` blocked."""
+        self.program._check_task(task, self.rect)
         self.program.blocked.append((self.rect, task))
 
     def _control(self, op: Op, task: int = 0, label: Label | None = None) -> None:
-        if not 0 <= task < self.program.spec.num_tasks:
-            raise ProgramError(f"no task {task}", notes=[kernel_line()])
+        self.program._check_task(task, self.rect)
         row, _ = self._encode(op)
         row[Col.TASK] = task
         self._emit(row, (), label)
@@ -462,7 +496,7 @@ class Pes:
         try:
             return encode(self.program.spec, op, d, a, b, shape, type, mapped)
         except ProgramError as error:
-            raise ProgramError(f"{op.name.lower()}: {error.message}", notes=[kernel_line()], help=error.help) from None
+            raise _refusal(f"{op.name.lower()}: {error.message}", error.help or "", self.rect) from None
 
     def _emit(self, row: np.ndarray, symbols: tuple[tuple[int, str], ...], label: Label | None = None) -> None:
         row[Col.LINE] = self.program.line_index()

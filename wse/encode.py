@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 
 from wse.errors import ProgramError
-from wse.isa import BRANCHES, FLOAT_ONLY, HALF_TYPES, MAX_DIMS, NUM_COLS, TWO_SOURCES, Col, Kind, Op, Operand, Type
+from wse.isa import BRANCHES, FLOAT_ONLY, HALF_TYPES, MAX_DIMS, NUM_COLS, TWO_SOURCES, VECTOR_OPS, Col, Kind, Op, Operand, Type
 from wse.operands import Fifo, Popped, Push, Recv, Reg, Send, View, broadcast_strides, common_shape
 from wse.program import NUMPY_TYPE, Print
 from wse.spec import MachineSpec
+
+_OPERANDS = "give an array, a register, a number, or what send() and the like return"
 
 
 def encode(
@@ -90,7 +92,8 @@ def encode_print(spec: MachineSpec, text: str, values: tuple[Any, ...]) -> tuple
     try:
         printed.text.format(*(np.zeros(shape, NUMPY_TYPE[type])[()] for type, shape in zip(printed.types, shapes, strict=True)))
     except (ValueError, IndexError, KeyError, TypeError, AttributeError) as error:
-        raise ProgramError(f"{len(values)} values do not fill the fields of {text!r}: {error}") from None
+        message = f"{len(values)} values do not fill the fields of {text!r}: {error}"
+        raise ProgramError(message, help="give a value for each field, or a text without fields") from None
     elements = [element for value in values for element in (_elements(value) if isinstance(value, View) else [value])]
     rows = [encode(spec, Op.PRINT, None, element, None, None, element.type if element else None, False) for element in elements or [None]]
     for i, (row, _) in enumerate(rows):
@@ -105,46 +108,57 @@ def _elements(view: View) -> list[View]:
 
 def _check(spec: MachineSpec, op: Op, d: Any, a: Any, b: Any, type: Type, mapped: bool, shape: tuple[Any, ...]) -> None:
     """Raise `ProgramError` for what no machine could execute."""
-    if op in TWO_SOURCES | BRANCHES and (a is None or b is None):
-        raise ProgramError("needs two sources")
-    if op in FLOAT_ONLY and type == Type.I32:
-        raise ProgramError("is for f32 and f16 only")
-    if type in HALF_TYPES and (op in BRANCHES or op is Op.ARGMAX):
-        raise ProgramError("compares in f32; f16 arrays are read as f32")
-    if type == Type.MIXED and op is not Op.FMAC:
-        raise ProgramError("type MIXED is for fmac only")
-    if op is Op.MOD and type != Type.I32:
-        raise ProgramError("is for i32 only")
-    if isinstance(a, (Send, Push)) or isinstance(b, (Send, Push)) or isinstance(d, (Recv, Popped, int, float)):
-        raise ProgramError("a source cannot be send() or push(), a destination cannot be recv(), pop() or a number")
-    if op is Op.FMAC and isinstance(d, (Send, Push)):
-        raise ProgramError("accumulates, so its destination must be an array or a register")
-    if op is Op.ARGMAX and not (isinstance(d, Reg) and isinstance(a, View) and isinstance(b, (Reg, int))):
-        raise ProgramError("wants a register, an array and a register or number")
-    if isinstance(a, Recv) and isinstance(b, Recv) and a.color == b.color:
-        raise ProgramError(f"both sources receive color {a.color}")
-    if isinstance(a, Popped) and a == b:
-        raise ProgramError(f"both sources pop '{a.fifo.name}'")
-    if any(isinstance(operand, Recv) and operand.held for operand in (a, b)) and not mapped:
-        raise ProgramError("a held recv() wants mapped=True")
-    if mapped and len(shape) < 2:
-        raise ProgramError("mapped=True wants at least two dimensions")
+
+    def refuse(wrong: bool, message: str, help: str) -> None:
+        if wrong:
+            raise ProgramError(message, help=help)
+
+    refuse(op in VECTOR_OPS and d is None, "needs a destination", _OPERANDS)
+    refuse(op in TWO_SOURCES | BRANCHES and (a is None or b is None), "needs two sources", _OPERANDS)
+    refuse(op in VECTOR_OPS and a is None, "needs a source", _OPERANDS)
+    refuse(op in FLOAT_ONLY and type == Type.I32, "is for f32 and f16 only", "convert with itof() first")
+    refuse(
+        type in HALF_TYPES and (op in BRANCHES or op is Op.ARGMAX), "compares in f32; f16 arrays are read as f32", "leave out type="
+    )
+    refuse(type == Type.MIXED and op is not Op.FMAC, "type MIXED is for fmac only", "take type=Type.F16 or F32")
+    refuse(op is Op.MOD and type != Type.I32, "is for i32 only", "declare its arrays and registers as Type.I32")
+    refuse(
+        isinstance(a, (Send, Push)) or isinstance(b, (Send, Push)) or isinstance(d, (Recv, Popped, int, float)),
+        "a source cannot be send() or push(), a destination cannot be recv(), pop() or a number",
+        "the destination comes first, then the sources",
+    )
+    refuse(
+        op is Op.FMAC and isinstance(d, (Send, Push)), "accumulates, so its destination must be an array or a register",
+        "mul() has no sum; or accumulate in an array and send that",
+    )  # fmt: skip
+    refuse(
+        op is Op.ARGMAX and not (isinstance(d, Reg) and isinstance(a, View) and isinstance(b, (Reg, int))),
+        "wants a register, an array and a register or number", "the register and the one after it hold value and index",
+    )  # fmt: skip
+    if isinstance(a, Recv) and isinstance(b, Recv):
+        refuse(a.color == b.color, f"both sources receive color {a.color}", "receive into an array first, or take two colors")
+    if isinstance(a, Popped):
+        refuse(a == b, f"both sources pop '{a.fifo.name}'", "pop into an array first")
+    held = any(isinstance(operand, Recv) and operand.held for operand in (a, b))
+    refuse(held and not mapped, "a held recv() wants mapped=True", "a wavelet is held for each outer step of a mapped operation")
+    refuse(mapped and len(shape) < 2, "mapped=True wants at least two dimensions", "the last axis is mapped over the others: x[:, None]")
     for reg in _registers(d, a, b, shape):
         last = reg.number + (op is Op.ARGMAX and reg is d)  # ARGMAX writes a pair
-        if not 0 <= last < spec.num_registers:
-            raise ProgramError(f"no register {last}", help=f"registers are 0..{spec.num_registers - 1}")
-    if any(isinstance(extent, int) and extent < 0 for extent in shape):
-        raise ProgramError(f"the extents {shape} must not be negative")
+        refuse(not 0 <= last < spec.num_registers, f"no register {last}", f"registers are 0..{spec.num_registers - 1}")
+    whole = (int, np.integer)
+    refuse(not all(isinstance(n, (*whole, Reg)) for n in shape), f"the extents {shape} must be whole numbers or registers", "check shape=")
+    refuse(any(isinstance(n, whole) and n < 0 for n in shape), f"the extents {shape} must not be negative", "an extent counts elements")
     for operand in (d, a, b):
-        held = operand.fifo if isinstance(operand, (Push, Popped)) else operand
-        if isinstance(held, (View, Fifo)) and not _may_hold(op, held.type, type, operand is a):
-            raise ProgramError(f"'{held.name}' is {held.type.name}, the operation {type.name}")
-        if isinstance(operand, Send) and operand.control and type in HALF_TYPES:
-            raise ProgramError("a control wavelet holds 32 bits, not f16", help="use type=Type.I32 and control_bits()")
-        if isinstance(operand, (Recv, Send)) and operand.packed and (type == Type.I32 or (isinstance(operand, Send) and operand.control)):
-            raise ProgramError("packed wavelets hold two f16 values")
-        if isinstance(operand, (Recv, Send)) and not 0 <= operand.color < spec.num_colors:
-            raise ProgramError(f"no color {operand.color}", help=f"colors are 0..{spec.num_colors - 1}")
+        kept = operand.fifo if isinstance(operand, (Push, Popped)) else operand
+        if isinstance(kept, (View, Fifo)):
+            fits = _may_hold(op, kept.type, type, operand is a)
+            refuse(not fits, f"'{kept.name}' is {kept.type.name}, the operation {type.name}", "give type=, or convert with itof() or mov()")
+        control = isinstance(operand, Send) and operand.control
+        refuse(control and type in HALF_TYPES, "a control wavelet holds 32 bits, not f16", "use type=Type.I32 and control_bits()")
+        if isinstance(operand, (Recv, Send)):
+            halves = "packed wavelets hold two f16 values"
+            refuse(bool(operand.packed) and (type == Type.I32 or control), halves, "leave out packed=True, or work in f16")
+            refuse(not 0 <= operand.color < spec.num_colors, f"no color {operand.color}", f"colors are 0..{spec.num_colors - 1}")
 
 
 def _registers(d: Any, a: Any, b: Any, shape: tuple[Any, ...]) -> list[Reg]:
@@ -176,6 +190,9 @@ def _scalar(operand: Any, type: Type) -> tuple[Kind, int]:
     if isinstance(operand, Send):
         return (Kind.CONTROL_OUT if operand.control else Kind.FABRIC_OUT), operand.color
     if isinstance(operand, (int, float, np.integer, np.floating)):
-        value = np.int32(operand) if type == Type.I32 else np.float32(operand)
+        try:
+            value = np.int32(operand) if type == Type.I32 else np.float32(operand)
+        except (OverflowError, ValueError):
+            raise ProgramError(f"{operand} does not fit into {type.name.lower()}", help="numbers in instructions have 32 bits") from None
         return Kind.IMM, int(value.view(np.uint32))
-    raise ProgramError(f"cannot use {operand!r} as an operand")
+    raise ProgramError(f"cannot use {operand!r} as an operand", help=_OPERANDS)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wse.errors import DoesNotFitError, ProgramError
+from wse.errors import DoesNotFitError, ProgramError, nearest
 from wse.isa import FIFO_KINDS, MAX_POSITIONS, NUM_COLS, NUM_SWITCH_COLS, TYPE_BYTES, Col, Op, Operand, Pop, Port, Switch, Type
 from wse.program import Binding, CodeClass, Program, Rect, SramFifo, Symbol, class_rows
 
@@ -27,6 +27,14 @@ class Label:
 
     name: str
     number: int
+
+
+@dataclass(frozen=True)
+class PlacedLabel:
+    """A label put into code."""
+
+    label: Label
+    line: int  # index into `Program.source_lines`
 
 
 @dataclass(frozen=True)
@@ -84,17 +92,17 @@ class Fragment:
     ops: list[int] = field(default_factory=list)  # of each row, index into the builder's op names
     symbols: list[tuple[int, int, str]] = field(default_factory=list)  # (row, column, symbol)
     targets: list[tuple[int, Label]] = field(default_factory=list)  # (row, label it goes to)
-    labels: list[tuple[int, Label]] = field(default_factory=list)  # (row, label placed before it)
+    labels: list[tuple[int, PlacedLabel]] = field(default_factory=list)  # (row, label placed before it)
     arrays: list[Array] = field(default_factory=list)
     bindings: list[Binding] = field(default_factory=list)
 
     def add(self, item: Any, op: int) -> None:
-        """Append an `Array`, a `Binding`, a `Label`, or an instruction (row, symbols, label) that belongs to `op`."""
+        """Append an `Array`, a `Binding`, a `PlacedLabel` label, or an instruction (row, symbols, label) that belongs to `op`."""
         if isinstance(item, Array):
             self.arrays.append(item)
         elif isinstance(item, Binding):
             self.bindings.append(item)
-        elif isinstance(item, Label):
+        elif isinstance(item, PlacedLabel):
             self.labels.append((len(self.rows), item))
         else:
             row, symbols, label = item
@@ -112,7 +120,7 @@ class Fragment:
             self.ops,
             self.symbols,
             [(row, label.number) for row, label in self.targets],
-            [(row, label.number) for row, label in self.labels],
+            [(row, placed.label.number) for row, placed in self.labels],
             [(array.name, int(array.type), array.shape, isinstance(array, EmptyArray)) for array in self.arrays],
             [(array.on_push, array.on_pop) for array in self.arrays if isinstance(array, FifoArray)],
             self.bindings,
@@ -193,7 +201,11 @@ def _layout(fragments: list[Fragment], where: str, source_lines: tuple[str, ...]
     for fragment in fragments:
         for array in fragment.arrays:
             if array.name in layout:
-                raise ProgramError(f"{where} has two arrays named '{array.name}'", notes=[source_lines[array.line]])
+                other = next(a.line for part in fragments for a in part.arrays if a.name == array.name)
+                raise ProgramError(
+                    f"{where} has two arrays named '{array.name}'",
+                    notes=[source_lines[array.line], f"the other: {source_lines[other]}"], help="give one of them another name",
+                )  # fmt: skip
             written = not isinstance(array, EmptyArray)
             layout[array.name] = symbol = Symbol(array.name, address, array.type, array.shape, written)
             address += (symbol.num_elements * TYPE_BYTES[array.type] + 3) // 4 * 4
@@ -221,22 +233,29 @@ def _link_code(
         starts = np.cumsum([0] + [len(part.rows) for part in parts])
         places: dict[Label, int] = {}
         for start, part in zip(starts, parts, strict=False):
-            for at, label in part.labels:
-                if label in places:
-                    raise ProgramError(f"{where} has label '{label.name}' twice")
-                places[label] = int(start) + at
+            for at, placed in part.labels:
+                if placed.label in places:
+                    raise ProgramError(
+                        f"{where} has label '{placed.label.name}' twice", notes=[source_lines[placed.line]],
+                        help="place() it once in a task, or take another label()",
+                    )  # fmt: skip
+                places[placed.label] = int(start) + at
         for start, part in zip(starts, parts, strict=False):
             for at, label in part.targets:
                 if label not in places:
                     line = source_lines[rows[start + at, Col.LINE]]
-                    raise ProgramError(f"{where} branches to label '{label.name}', which it does not have", notes=[line])
+                    help = f"place() it in code of that PE, in task {task}"
+                    raise ProgramError(f"{where} branches to label '{label.name}', which it does not have", notes=[line], help=help)
                 rows[start + at, Col.TARGET] = places[label]
             for at, col, name in part.symbols:
                 is_fifo = rows[start + at, col - Operand.BASE + Operand.KIND] in FIFO_KINDS
                 known = fifo_numbers if is_fifo else addresses
                 if name not in known:
                     line = source_lines[rows[start + at, Col.LINE]]
-                    raise ProgramError(f"{where} has no {'FIFO' if is_fifo else 'array'} '{name}'", notes=[line])
+                    what = "FIFO" if is_fifo else "array"
+                    near = nearest(name, known)
+                    help = "declare it for a rectangle that holds this PE, or use it on fewer PEs" + (f"; {near}" if near else "")
+                    raise ProgramError(f"{where} has no {what} '{name}'", notes=[line], help=help)
                 rows[start + at, col] += known[name]
         entries[task] = code.add(rows, ops)
         num_rows += int(np.count_nonzero(rows[:, Col.OP] != Op.PRINT))

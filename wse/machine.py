@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,9 @@ from wse import engine
 from wse.engine.state import HORIZON, NEVER, Chan, Clock, Core, Mark, Marks, Phase, Plan, Sink, Source, SramFifo, Thread, Turn
 from wse.errors import DeadlockError, FaultError, ProgramError, nearest
 from wse.hang import HangReport, diagnose
-from wse.isa import Col, Fault, Op, OpClass, Port, Stall, Status, Type
+from wse.isa import Col, Fault, Kind, Op, OpClass, Operand, Port, Stall, Status, Type
 from wse.lines import LineCycles, line_cycles
+from wse.past import MOST_WORK, look_back
 from wse.printed import Printed, read_prints
 from wse.program import NUMPY_TYPE, Program, Rect
 from wse.sanitize import ERRORS, Sanitizer, explain, note_written
@@ -31,6 +32,16 @@ FAULT_TEXT = {
     Fault.UNWRITTEN: "an operation reads what nothing has written",
     Fault.OUT_OF_SYMBOL: "a memory operand reaches outside the array its address is in",
     Fault.SHARED_WORD: "two operations under way share a word, and one writes it",
+}
+
+FAULT_HELP = {
+    Fault.OUT_OF_BOUNDS: "check the registers that move or size its operands; Machine(program, sanitize=True) names the array they leave",
+    Fault.DIVIDE_BY_ZERO: "branch around it where the divisor is 0",
+    Fault.SWITCH_PAST_END: "give the switch ring=True or another position, or send fewer ADVANCE commands",
+    Fault.BAD_TASK: "write that task with pes(rect, task=…) on every PE that the wavelet reaches, or name another",
+    Fault.UNWRITTEN: "write it first, or declare the array with zeros() if zeros are meant",
+    Fault.OUT_OF_SYMBOL: "check the view's shape and strides, and the registers that move or size it",
+    Fault.SHARED_WORD: "let one wait for the other: the same thread, or a task that its end activates (on_done=…)",
 }
 
 
@@ -86,8 +97,10 @@ class Machine:
         self.program = program
         self.on_print = on_print
         self._state = engine.load_state(program)
-        if sanitize:
-            self._state = switch_sanitizer_on(program, self._state, Sanitizer() if sanitize is True else sanitize)
+        self._sanitizer = Sanitizer() if sanitize is True else sanitize
+        if self._sanitizer:
+            self._state = switch_sanitizer_on(program, self._state, self._sanitizer)
+        self._asked: list[Callable[[Machine], Any]] | None = []  # since loading; None once the state was changed in another way
         self._stops: list[np.ndarray] = []  # marks of instructions that are no prints
         if print_pes is not None:
             self.print_from(print_pes)
@@ -124,8 +137,28 @@ class Machine:
         source = self._port(self._inputs, name, "input")
         values = np.ascontiguousarray(values)
         if values.dtype.itemsize != 4:
-            raise ProgramError(f"input '{name}' takes 32-bit values, got {values.dtype}")
-        self._pending[source].append(values.reshape(-1).view(np.uint32).astype(np.int64))
+            raise ProgramError(f"input '{name}' takes 32-bit values, got {values.dtype}", help="convert with astype(np.float32)")
+        fresh = values.reshape(-1).view(np.uint32).astype(np.int64)
+        self._pending[source].append(fresh)
+        self._remember(lambda machine: machine._pending[source].append(fresh))
+
+    def _remember(self, step: Callable[[Machine], Any]) -> None:
+        """Note something that was asked of this machine, for `_replay`."""
+        if self._asked is not None:
+            self._asked.append(step)
+
+    def _replay(self, selection: Selection) -> Trace | None:
+        """A trace of all that was run since loading, made again; None after too much of it, or where it cannot come out the same."""
+        state = self._state
+        work = len(state.core) + len(state.chan) + int(state.core[:, Core.INSTRUCTIONS].sum() + state.chan[:, Chan.SENT].sum())
+        if self._asked is None or work > MOST_WORK:
+            return None
+        again = Machine(self.program, self._sanitizer, refuse_hangs=False, on_print=lambda printed: None)
+        again.trace(selection)
+        for step in self._asked:
+            step(again)
+        same = again.cycles == self.cycles and np.array_equal(again._state.thread, state.thread)
+        return again.traced() if same else None
 
     def run(self, await_outputs: dict[str, int] | None = None, max_cycles: int | None = None) -> Status:
         """Run until each output named has received that many more wavelets, or, with none named, until all programs end.
@@ -135,8 +168,10 @@ class Machine:
         """
         if self.fault is not None:
             return Status.FAULT
+        awaited = dict(await_outputs or {})
+        self._remember(lambda machine: machine.run(awaited, max_cycles))
         self._load_host_data()
-        self._await(await_outputs or {})
+        self._await(awaited)
         limit = NEVER if max_cycles is None else max_cycles
         while True:
             status = Status(engine.run(self._state, limit))
@@ -189,6 +224,7 @@ class Machine:
 
     def restore(self, saved: Checkpoint) -> None:
         """Go back to what `save` of this machine copied."""
+        self._asked = None
         for name, array in saved.arrays.items():
             current = getattr(self._state, name)
             if current.shape == array.shape:
@@ -206,16 +242,37 @@ class Machine:
             row, color = int(clock[Clock.FAULT_ROW]), self.fault_color
             notes = [f"instruction from {self.program.source_lines[self.program.code[row, Col.LINE]]}"] if row >= 0 else []
             where = f" on color {color}" if color >= 0 else ""
+            notes += self._lines_of(fault, pe, color)
             if fault in ERRORS:
                 what, more = explain(self.program, self._state)
                 where, notes = f": {what}", notes + more
-            raise ERRORS.get(fault, FaultError)(f"{FAULT_TEXT[fault]}{where} at PE ({x},{y}) in cycle {cycle}", notes=notes)
+            past = look_back(self._replay, (x, y), cycle)
+            notes += [past.text] if past else []
+            message = f"{FAULT_TEXT[fault]}{where} at PE ({x},{y}) in cycle {cycle}"
+            raise ERRORS.get(fault, FaultError)(message, notes=notes, help=FAULT_HELP[fault])
         if status == Status.DEADLOCK:
             raise DeadlockError(self.hang())
 
+    def _lines_of(self, fault: Fault, pe: int, color: int) -> list[str]:
+        """The source lines that a router's fault, or that of a control wavelet, goes back to."""
+        program = self.program
+        lines = program.source_lines
+        if fault == Fault.SWITCH_PAST_END:
+            channel = int(program.channels_at(np.array([pe]), color)[0])
+            return [f"the switch: {lines[program.channel_line[channel]]}", *self._senders(color)]
+        return self._senders(color) if fault == Fault.BAD_TASK else []
+
+    def _senders(self, color: int) -> list[str]:
+        """The source lines that send control wavelets of a color."""
+        code = self.program.code
+        rows = code[(code[:, Col.D + Operand.KIND] == Kind.CONTROL_OUT) & (code[:, Col.D + Operand.BASE] == color)]
+        return [f"control wavelets are sent by {self.program.source_lines[line]}" for line in np.unique(rows[:, Col.LINE])]
+
     def hang(self) -> HangReport:
         """Who waits for whom, and why, after a run that ended with `Status.DEADLOCK`; the state stays as it is."""
-        return diagnose(self.program, self._state, self.cycles)
+        report = diagnose(self.program, self._state, self.cycles)
+        pasts = [look_back(self._replay, pe, since) for pe, since in report.first_threads()]
+        return replace(report, past=tuple(past for past in pasts if past))
 
     def output(self, name: str, type: Type = Type.F32) -> tuple[np.ndarray, np.ndarray]:
         """All values that have arrived at host output `name` since loading, and the cycle of each."""
@@ -233,8 +290,13 @@ class Machine:
 
     def write(self, x: int, y: int, name: str, values: Any) -> None:
         """Overwrite the array `name` in the SRAM of PE (x, y)."""
-        view = self._symbol(x, y, name)
-        view[...] = np.asarray(values, view.dtype).reshape(view.shape)
+        view, values = self._symbol(x, y, name), np.asarray(values)
+        if values.size != view.size:
+            message = f"array '{name}' of PE ({x},{y}) has the shape {view.shape}, got {values.shape}"
+            raise ProgramError(message, help=f"give {view.size} values")
+        fresh = values.astype(view.dtype).reshape(view.shape)
+        view[...] = fresh
+        self._remember(lambda machine: machine.write(x, y, name, fresh))
         note_written(self._state, view.__array_interface__["data"][0] - self._state.sram.ctypes.data, view.nbytes)
 
     def counters(self) -> Counters:
@@ -308,9 +370,13 @@ class Machine:
         return ports[name]
 
     def _symbol(self, x: int, y: int, name: str) -> np.ndarray:
+        width, height = self.program.width, self.program.height
+        if not (0 <= x < width and 0 <= y < height):
+            raise ProgramError(f"PE ({x},{y}) is outside the mesh of {width}x{height} PEs", help="x counts from the west, y from the north")
         k = self.program.core_at(x, y)
         if k < 0:
-            raise ProgramError(f"PE ({x},{y}) has no code and no data")
+            first = self.program.where(self.program.core_pe[0]) if len(self.program.core_pe) else "none"
+            raise ProgramError(f"PE ({x},{y}) has no code and no data", help=f"the first PE that has is {first}")
         symbols = self.program.classes[self.program.core_class[k]].symbols
         if name not in symbols:
             raise ProgramError(f"PE ({x},{y}) has no array '{name}'", help=nearest(name, symbols))
@@ -346,7 +412,7 @@ class Machine:
         for name, num in await_outputs.items():
             i = self._port(self._outputs, name, "output")
             if num <= 0:
-                raise ProgramError(f"cannot await {num} wavelets at '{name}'")
+                raise ProgramError(f"cannot await {num} wavelets at '{name}'", help="leave it out, or await at least one")
             arrived = len(self.output(name)[0])
             if arrived + num <= sink[i, Sink.COUNT]:  # under way already
                 clock[Clock.LAST_AWAITED] = max(clock[Clock.LAST_AWAITED], state.out_cycle[i, arrived + num - 1])

@@ -92,11 +92,15 @@ class View:
                 strides.append(0)
                 continue
             if axis >= len(self.shape):
-                raise ProgramError(f"too many indices for array '{self.name}' of shape {self.shape}", notes=[kernel_line()])
+                raise ProgramError(
+                    f"too many indices for array '{self.name}' of shape {self.shape}", notes=[kernel_line()],
+                    help=f"it has {len(self.shape)} axes",
+                )  # fmt: skip
             extent, stride = self.shape[axis], self.strides[axis]
             if isinstance(item, slice):
                 if not isinstance(extent, int):
-                    raise ProgramError(f"cannot slice the dynamic extent of '{self.name}'", notes=[kernel_line()])
+                    help = "slice first, then strided() with a register"
+                    raise ProgramError(f"cannot slice the dynamic extent of '{self.name}'", notes=[kernel_line()], help=help)
                 start, stop, step = item.indices(extent)
                 shape.append(len(range(start, stop, step)))
                 strides.append(stride * step)
@@ -104,7 +108,10 @@ class View:
             else:
                 i = int(item)
                 if not isinstance(extent, int) or not -extent <= i < extent:
-                    raise ProgramError(f"index {i} is outside axis {axis} of '{self.name}' with extent {extent}", notes=[kernel_line()])
+                    raise ProgramError(
+                        f"index {i} is outside axis {axis} of '{self.name}' with extent {extent}", notes=[kernel_line()],
+                        help=f"{-extent}..{extent - 1} are inside" if isinstance(extent, int) else "move by a register with shifted()",
+                    )  # fmt: skip
                 offset += (i % extent) * stride
             axis += 1
         return replace(
@@ -114,7 +121,10 @@ class View:
     def reshape(self, *shape: int) -> View:
         """The same elements in another shape; only for views that are contiguous."""
         if self.strides != contiguous(self.shape) or np.prod(shape) != np.prod(self.shape):
-            raise ProgramError(f"cannot reshape '{self.name}' from {self.shape} to {shape}", notes=[kernel_line()])
+            raise ProgramError(
+                f"cannot reshape '{self.name}' from {self.shape} to {shape}", notes=[kernel_line()],
+                help="the view must be contiguous and keep its number of elements: strided() takes any shape",
+            )  # fmt: skip
         return replace(self, shape=tuple(shape), strides=contiguous(shape))
 
     def shifted(self, reg: Reg) -> View:
@@ -149,10 +159,10 @@ def common_shape(views: list[View], shape: tuple[Any, ...] | None) -> tuple[Any,
                     result[axis] = extent
                 elif extent not in (1, result[axis]):
                     shapes = ", ".join(f"{v.name}{v.shape}" for v in views)
-                    raise ProgramError(f"operands do not broadcast together: {shapes}")
+                    raise ProgramError(f"operands do not broadcast together: {shapes}", help="slice them, or add axes with [None]")
         shape = tuple(result) or (1,)
     if len(shape) > MAX_DIMS:
-        raise ProgramError(f"an operation has at most {MAX_DIMS} dimensions, got {shape}")
+        raise ProgramError(f"an operation has at most {MAX_DIMS} dimensions, got {shape}", help="reshape() to fewer, or loop()")
     return shape
 
 
@@ -160,10 +170,10 @@ def broadcast_strides(view: View, shape: tuple[Any, ...]) -> tuple[int, ...]:
     """Strides of `view` over the iteration space `shape`, 0 where it repeats, padded in front to `MAX_DIMS`."""
     missing = len(shape) - len(view.shape)
     if missing < 0:
-        raise ProgramError(f"'{view.name}' has more axes {view.shape} than the operation {shape}")
+        raise ProgramError(f"'{view.name}' has more axes {view.shape} than the operation {shape}", help="index or reshape() it")
     strides = [0] * (MAX_DIMS - len(view.shape))
     for extent, stride, full in zip(view.shape, view.strides, shape[missing:], strict=True):
         if isinstance(extent, int) and isinstance(full, int) and extent not in (1, full):
-            raise ProgramError(f"'{view.name}'{view.shape} does not broadcast to {shape}")
+            raise ProgramError(f"'{view.name}'{view.shape} does not broadcast to {shape}", help="slice it, or give another shape=")
         strides.append(0 if isinstance(extent, int) and extent == 1 and full != 1 else stride)
     return tuple(strides)

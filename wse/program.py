@@ -139,6 +139,7 @@ class HostPort:
     pe: int
     color: int
     port: Port
+    line: int  # index into `Program.source_lines`
 
 
 def class_rows(code: np.ndarray, task_entry: tuple[int, ...]) -> np.ndarray:

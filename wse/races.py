@@ -1,7 +1,8 @@
 """Races: values that depend on time. A program is run with timings drawn from seeds, and what it computes is compared.
 
 What a Kahn network computes is the same whatever the timing (design section 2.3). Data tasks on several colors and threads that touch the
-same memory can be otherwise: that shows as a difference, if the timings drawn bring it out. No difference is no proof.
+same memory can be otherwise: that shows as a difference, if the timings drawn bring it out. No difference is no proof: what is drawn is how
+late each operation starts; hops, ramps and arbitration keep to the rules, and what the host feeds comes as `drive` feeds it.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 Found, as errors: a read of what nothing has written (`UnwrittenReadError`), an operand that leaves the array its address is in
 (`SymbolBoundsError`), and operations of two threads of a core that share a word while both are under way, one of them writing it
-(`SharedWordError`). `wse.races` finds values that depend on time. Slow: operations run beat by beat.
+(`SharedWordError`). `wse.races` finds values that depend on time. Slow: operations run beat by beat. Not checked: registers, which hold 0
+at load, so that reading one first is defined; and words that tasks use one after another in an order that time decides (see `wse.kahn`).
 """
 
 from __future__ import annotations

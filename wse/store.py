@@ -18,7 +18,7 @@ from wse.isa import Port, Type
 from wse.program import Binding, CodeClass, HostPort, Print, Program, SramFifo, Symbol
 from wse.spec import MachineSpec
 
-SCHEMA = 6
+SCHEMA = 7
 _ARRAYS = (
     "code", "row_ops", "core_pe", "core_class", "core_sram", "sram", "channel_pe", "channel_color", "channel_rx", "channel_tx",
     "channel_line", "switches",
@@ -85,7 +85,7 @@ def _rebuild(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Program:
         rest = {"task_entry": tuple(entry["task_entry"]), "symbols": symbols, "bindings": bindings, "fifos": fifos}
         classes.append(CodeClass(**{**entry, **rest}))
     others: dict[str, Any] = {
-        side: tuple(HostPort(e["name"], e["pe"], e["color"], Port(e["port"])) for e in header[side]) for side in ("host_in", "host_out")
+        side: tuple(HostPort(**{**port, "port": Port(port["port"])}) for port in header[side]) for side in ("host_in", "host_out")
     }
     others |= arrays
     prints = tuple(Print(p["text"], tuple(map(Type, p["types"])), tuple(map(tuple, p["shapes"]))) for p in header["prints"])

@@ -1,49 +1,29 @@
-"""Checks of a linked program before it runs: host ports, routes, then its code. Errors name the PE, the color and the source line."""
+"""Checks of a linked program before it runs: routes, host ports, then its code. Errors name the PE, the color and the source line."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from wse.errors import ProgramError
-from wse.flow import find_flow
-from wse.isa import OPPOSITE, PORT_STEP, Port
+from wse.isa import OPPOSITE, PORT_STEP
 from wse.program import Program
+from wse.proof import find_hangs
 from wse.verify_code import verify_code
 
 
 def verify(program: Program, *, refuse_hangs: bool = True) -> None:
     """Raise `ProgramError` for the first rule of the machine that `program` breaks, or (`refuse_hangs`) for a hang that can be proved."""
-    _verify_host_ports(program)
     _verify_routes(program)
     verify_code(program)
     if refuse_hangs:
-        for finding in find_flow(program):
+        for finding in find_hangs(program):
             if finding.proven:
                 raise finding.error()
 
 
 def suspicions(program: Program) -> list[str]:
     """What looks wrong with a verified program but need not be: one line each, for people who ask."""
-    return [f"{finding.message} ({'; '.join(finding.notes)})" for finding in find_flow(program) if not finding.proven]
-
-
-def _verify_host_ports(program: Program) -> None:
-    for what, ports in (("input", program.host_in), ("output", program.host_out)):
-        names = [port.name for port in ports]
-        for port in ports:
-            x, y = program.xy(port.pe)
-            if names.count(port.name) > 1:
-                raise ProgramError(f"two host {what}s are named '{port.name}'", help="give each a name of its own")
-            if port.port == Port.RAMP or _inside(program, x, y, port.port):
-                raise ProgramError(
-                    f"host {what} '{port.name}' of color {port.color} at PE ({x},{y}) port {port.port.name} does not lead off the mesh",
-                    help="host ports are at the outer edge of the mesh",
-                )
-
-
-def _inside(program: Program, x: int, y: int, port: Port) -> bool:
-    dx, dy = PORT_STEP[port]
-    return 0 <= x + dx < program.width and 0 <= y + dy < program.height
+    return [f"{finding.message} ({'; '.join(finding.notes)})" for finding in find_hangs(program) if not finding.proven]
 
 
 def _verify_routes(program: Program) -> None:
@@ -61,6 +41,7 @@ def _verify_routes(program: Program) -> None:
                 where = f"{what} {end.port.name} at PE {program.where(end.pe)}"
                 raise ProgramError(
                     f"host port '{end.name}': color {end.color} has no {where}",
+                    notes=[program.source_lines[end.line]],
                     help=f"route color {end.color} there with {what} {end.port.name}",
                 )
     for port, (dx, dy) in PORT_STEP.items():

@@ -8,17 +8,18 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from wse.errors import ConfigError
-from wse.kernels.published import Workload, workloads
+from wse.kernels.published import workloads
+from wse.kernels.workload import Workload
 
 
 def plan(only: str = "", full: bool = False) -> list[Workload]:
-    """The workloads with `only`, a pattern with * and ?, anywhere in their names; those that take long only when `full`.
+    """The workloads with `only`, a pattern with * and ?, anywhere in their names; those that take long only when `full` or predicted.
 
     Raises `ConfigError` when there are none.
     """
     everything = list(workloads())
     named = [workload for workload in everything if fnmatchcase(workload.name.lower(), f"*{only.lower()}*")]
-    chosen = [workload for workload in named if full or not workload.is_long]
+    chosen = [workload for workload in named if full or not workload.is_long or workload.predict]
     if not named:
         kinds = dict.fromkeys(workload.name.partition(",")[0] for workload in everything)
         raise ConfigError(f"--only: no workload is like '{only}'", notes=[f"there are: {', '.join(kinds)}"])
@@ -27,12 +28,19 @@ def plan(only: str = "", full: bool = False) -> list[Workload]:
     return chosen
 
 
-def measure(workload: Workload) -> dict[str, Any]:
-    """The record of one workload. `cycles` are those of all its programs; `measured` is in the published number's unit."""
+def measure(workload: Workload, full: bool = False) -> dict[str, Any]:
+    """The record of one workload. `cycles` are those of all its programs; `measured` is in the published number's unit.
+
+    One that takes long is predicted if it can be, and run when `full`; `by` says which, and a prediction has no `cycles`.
+    """
     started = time.perf_counter()
-    machines = workload.run()
+    cycles = None
+    if workload.predict and not full:
+        measured = workload.predict(workload.spec)
+    else:
+        machines = workload.run()
+        measured, cycles = workload.value(machines), sum(machine.cycles for machine in machines)
     seconds = time.perf_counter() - started
-    measured = workload.value(machines)
     return {
         "test": workload.name,
         "arch": workload.arch,
@@ -41,10 +49,11 @@ def measure(workload: Workload) -> dict[str, Any]:
         "published": workload.published,
         "measured": measured,
         "deviation_frac": measured / workload.published - 1,
+        "by": "prediction" if cycles is None else "run",
         "role": workload.role,
         "source": workload.source,
         "differs": workload.differs,
-        "cycles": sum(machine.cycles for machine in machines),
+        "cycles": cycles,
         "host_seconds": seconds,
     }
 

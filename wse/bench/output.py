@@ -47,9 +47,10 @@ FIDELITY_COLUMNS: Columns = (
     ("workload", lambda r: r["test"]),
     ("preset", lambda r: r["arch"] + "".join(f" {key}={number}" for key, number in r["settings"].items())),
     ("unit", lambda r: r["unit"]),
-    ("published", lambda r: f"{r['published']:,.1f}"),
-    ("measured", lambda r: f"{r['measured']:,.1f}"),
+    ("published", lambda r: _digits(r["published"])),
+    ("measured", lambda r: _digits(r["measured"])),
     ("deviation", lambda r: f"{r['deviation_frac']:+.1%}"),
+    ("by", lambda r: r["by"]),
     ("role", lambda r: r["role"]),
     ("source", lambda r: r["source"]),
     ("host s", lambda r: f"{r['host_seconds']:.1f}"),
@@ -83,6 +84,11 @@ def table(columns: Columns, records: list[Record]) -> str:
     ]
     rule = "|" + "|".join("-" * (w + 1) + (":" if r else "-") for w, r in zip(widths, right, strict=True)) + "|"
     return "\n".join([lines[0], rule, *lines[1:]]) + "\n"
+
+
+def _digits(number: float) -> str:
+    """Rates to the thousandth, counts to the tenth."""
+    return f"{number:,.3f}" if number < 10 else f"{number:,.1f}"
 
 
 def _short(number: int) -> str:

@@ -153,7 +153,7 @@ def fabric(
 
 @bench.command()
 @click.option("--only", metavar="PATTERN", default="", help="workloads with this in their names; * and ? stand for anything")
-@click.option("--full", is_flag=True, help="also those that take minutes and gigabytes")
+@click.option("--full", is_flag=True, help="also those that take minutes and gigabytes; run them where they would be predicted")
 @format_options
 @progress_options
 def fidelity(only: str, full: bool, format_: str, as_json: bool, output: Path | None, progress: Progress) -> None:
@@ -168,7 +168,7 @@ def fidelity(only: str, full: bool, format_: str, as_json: bool, output: Path | 
     with progress.stage("measuring fidelity", total=len(plan)) as stage:
         for i, workload in enumerate(plan):
             stage.done(i, workload.name)
-            records.append(bench.measure(workload))
+            records.append(bench.measure(workload, full))
     machines = {workload.arch: load_machine(workload.arch, ()).model_dump() for workload in plan}
     kind = "json" if as_json else format_
     config = {"machines": machines, "tests": [workload.name for workload in plan]}

@@ -128,6 +128,7 @@ def _send_tree(
         slot = head_slot(fifo, c)
         usable = ring[slot, 0]
         at = max(at + 1, usable)
+        full = False
         for i in range(chan[c, Chan.NUM_DST]):
             d = chan[c, Chan.DST + i]
             if d >= 0:
@@ -135,7 +136,12 @@ def _send_tree(
                 if free == NEVER:
                     fifo[d, Fifo.WAITS] |= Waits.PRODUCER
                 at = max(at, free)
+            else:
+                full |= sink[-1 - d, Sink.COUNT] == out_value.shape[1]
         if at == NEVER:
+            break
+        if full:  # once there is a larger buffer
+            schedule(event, wheel, clock, c, at)
             break
         if at >= chan[c, Chan.QUIET]:
             chan[c, Chan.QUIET] = _quiet_until(clock, plan, fifo, ring, chan, rival, core, thread, source, c, at, cycle)

@@ -17,10 +17,11 @@ from wse.hang.roots import find_roots, walk
 from wse.hang.text import advise, describe
 from wse.hang.waits import find_waits
 from wse.isa import Col, Port
+from wse.past import Past
 from wse.program import Program, Rect
 
-SCHEMA = 1
-_MOST_ROOTS, _MOST_QUEUED = 4, 6  # lines of text are for a screen; the JSON has all
+SCHEMA = 2
+_MOST_ROOTS, _MOST_QUEUED, _MOST_PASTS = 4, 6, 4  # lines of text are for a screen; the JSON has all
 
 Span = tuple[int, int]
 """Least and greatest value among PEs that wait alike."""
@@ -74,6 +75,7 @@ class HangReport:
     num_threads: int  # that wait
     roots: tuple[Root, ...]
     queued: tuple[Wait, ...]  # behind the roots
+    past: tuple[Past, ...] = ()  # what PEs of the first root did last, where that could be found out
 
     @property
     def message(self) -> str:
@@ -99,6 +101,7 @@ class HangReport:
                 yield "  → and back to the first"
         if len(self.roots) > _MOST_ROOTS:
             yield f"… and {len(self.roots) - _MOST_ROOTS} more kinds of root"
+        yield from (past.text for past in self.past)
         for wait in self.queued[:_MOST_QUEUED]:
             yield f"queued behind: {wait.text}"
         if len(self.queued) > _MOST_QUEUED:
@@ -108,6 +111,13 @@ class HangReport:
     def help(self) -> str:
         """What would mend the first root."""
         return self.roots[0].help
+
+    def first_threads(self) -> list[tuple[tuple[int, int], int]]:
+        """A PE, and the cycle since which it waits, for each step of the first root in which threads wait."""
+        found = {
+            (step.rects[0].x, step.rects[0].y): step.since[0] for step in self.roots[0].steps if step.kind in THREADS and step.since
+        }
+        return list(found.items())[:_MOST_PASTS]
 
     def to_json(self) -> str:
         """The whole report. Rectangles are {x, y, width, height}, spans [least, greatest]; `text` repeats a wait in words."""
@@ -120,7 +130,8 @@ class HangReport:
             for r in self.roots
         ]
         facts = {"schema": SCHEMA, "kind": "wse hang", "cycle": self.cycle, "num_threads": self.num_threads, "message": self.message}
-        return json.dumps(facts | {"roots": roots, "queued": waits(self.queued)}, indent=1)
+        past = [{"pe": past.pe, "events": past.events, "text": past.text} for past in self.past]
+        return json.dumps(facts | {"roots": roots, "queued": waits(self.queued), "past": past}, indent=1)
 
 
 def diagnose(program: Program, state: State, cycle: int) -> HangReport:

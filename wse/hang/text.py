@@ -30,6 +30,7 @@ def describe(wait: Wait) -> str:
     """`wait` in one line."""
     where, color = places(wait), f"color {wait.color}"
     queued = f"{_span(wait.queued)} of {_span(wait.room)}"
+    held = f" ({queued} queued)" if wait.queued else ""
     since = f", since cycle {_span(wait.since)}" if wait.since else ""
     line = f", {wait.line}" if wait.line else ""
     if wait.kind in THREADS:
@@ -38,8 +39,8 @@ def describe(wait: Wait) -> str:
         come = f" from {wait.direction}" if wait.direction else ""
         leave = f" towards {wait.direction}" if wait.direction else ""
         what = {
-            Kind.WAVELET: f"a wavelet of {color}{come} ({queued} queued)",
-            Kind.ROOM: f"room on {color}{leave} ({queued} queued)",
+            Kind.WAVELET: f"a wavelet of {color}{come}{held}",
+            Kind.ROOM: f"room on {color}{leave}{held}",
             Kind.POP: f"an element of FIFO '{wait.name}' ({queued} held)",
             Kind.PUSH: f"room in FIFO '{wait.name}' ({queued} held)",
             Kind.MICROTHREAD: "the microthread that its next instruction is for",

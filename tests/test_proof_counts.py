@@ -10,10 +10,10 @@ from reference.programs import random_case
 
 from wse.builder import ProgramBuilder
 from wse.errors import ProgramError
-from wse.flow import find_flow
 from wse.isa import Port, Status, Type
 from wse.machine import Machine
 from wse.program import Rect
+from wse.proof import find_hangs
 from wse.spec import load_spec
 from wse.verify import suspicions
 
@@ -66,7 +66,7 @@ def ring():
 def test_hangs_that_counting_proves_are_refused(program, words):
     with pytest.raises(ProgramError, match=words) as error:
         Machine(program.link())
-    assert any(re.search(r"test_flow\.py:\d+", note) for note in error.value.notes) and error.value.help
+    assert any(re.search(r"test_proof_counts\.py:\d+", note) for note in error.value.notes) and error.value.help
 
 
 @pytest.mark.parametrize(("num_sent", "num_taken", "num_lost"), [(4, 4, 0), (7, 2, 5), (ROOM + 2, 2, ROOM)])
@@ -93,7 +93,7 @@ def test_what_loops_or_registers_decide_is_not_judged():
     n = program.reg(Type.I32)
     taker.mov(n, 6, type=Type.I32)
     taker.mov(taker.zeros("y", 6), taker.recv(1), shape=n)
-    assert not list(find_flow(program.link()))
+    assert not list(find_hangs(program.link()))
 
 
 def test_all_senders_and_takers_alike_are_one_finding():
@@ -104,7 +104,7 @@ def test_all_senders_and_takers_alike_are_one_finding():
     first, rest = program.pes(Rect(0, 0, 1, 5)), program.pes(Rect(1, 0, 3, 5))
     first.mov(first.send(1), 1.0)
     rest.mov(rest.zeros("x", 2), rest.recv(1))
-    (found,) = find_flow(program.link())
+    (found,) = find_hangs(program.link())
     assert found.proven and "PE (1,0) and 14 more receives 2 wavelets" in found.message
 
 
@@ -114,7 +114,7 @@ def test_all_senders_and_takers_alike_are_one_finding():
 @given(seed=st.integers(0, 2**48))
 def test_no_program_that_ends_is_refused(seed):
     case = random_case(seed)
-    proven = [finding for finding in find_flow(case.program) if finding.proven]
+    proven = [finding for finding in find_hangs(case.program) if finding.proven]
     machine = Machine(case.program, refuse_hangs=False)
     for name in {name for run in case.runs for name, _ in run.feeds}:
         machine.feed(name, np.zeros(500, np.uint32))

@@ -12,25 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wse.errors import ProgramError
-from wse.isa import BRANCHES, MAX_DIMS, OPPOSITE, PORT_STEP, RECEIVES, SENDS, Col, Done, Kind, Op, Operand, Port, Switch, Type
+from wse.isa import BRANCHES, MAX_DIMS, RECEIVES, SENDS, Col, Done, Kind, Op, Operand, Type
 from wse.program import CodeClass, Program, class_rows
+from wse.proof.finding import Finding
+from wse.proof.nets import Nets
 
 MANY = 1 << 60
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something that counting shows. `proven`: the program hangs whatever is fed; else it is at least suspicious."""
-
-    proven: bool
-    message: str
-    notes: tuple[str, ...]
-    help: str
-
-    def error(self) -> ProgramError:
-        """What `verify` raises for it."""
-        return ProgramError(self.message, notes=self.notes, help=self.help)
 
 
 def wavelets(row: np.ndarray, operand: int) -> int | None:
@@ -47,12 +34,12 @@ def once(program: Program, cls: CodeClass) -> np.ndarray:
     """Rows of the main task that run exactly once, if the program ends: those before its branches and their targets."""
     rows = class_rows(program.code, cls.task_entry[:1])
     branches = rows[np.isin(program.code[rows, Col.OP], [Op.JUMP, *BRANCHES])]
-    restarted = _starts(program, cls, 0) or cls.blocked_tasks & 1 or not cls.active_tasks & 1
+    restarted = can_start(program, cls, 0) or cls.blocked_tasks & 1 or not cls.active_tasks & 1
     limit = np.concatenate([branches, program.code[branches, Col.TARGET]]).min(initial=1 << 62)
     return rows[:0] if restarted else rows[rows < limit]
 
 
-def _starts(program: Program, cls: CodeClass, task: int) -> bool:
+def can_start(program: Program, cls: CodeClass, task: int) -> bool:
     """Whether code or a control wavelet can start `task` after loading."""
     code = program.code[class_rows(program.code, cls.task_entry)]
     named = ((code[:, Col.OP] == Op.ACTIVATE) | (code[:, Col.DONE] == Done.ACTIVATE)) & (code[:, Col.TASK] == task)
@@ -103,56 +90,15 @@ def _count(program: Program, kinds: frozenset[Kind]) -> _Counts:
     return _Counts(least, most, line)
 
 
-@dataclass(frozen=True)
-class _Nets:
-    """Where the wavelets of each channel come from. Arrays are (num_channels,)."""
-
-    root: np.ndarray  # channel where they enter the fabric
-    links: np.ndarray  # from there
-    steady: np.ndarray  # bool: no switch on the way
-    ring: np.ndarray  # bool: the routes lead back to themselves
-
-
-def trace(program: Program) -> _Nets:
-    """Follow every channel back through the rx ports of plain routes."""
-    pe, color, rx = program.channel_pe, program.channel_color, program.channel_rx
-    num = len(pe)
-    root, steady = np.arange(num), np.ones(num, bool)
-    steady[program.switches[:, Switch.CHANNEL]] = False
-    key = pe * program.spec.num_colors + color
-    tx = program.channel_ports()[1]
-    for port, (dx, dy) in PORT_STEP.items():
-        at = np.flatnonzero(rx == port)
-        x, y = pe[at] % program.width + dx, pe[at] // program.width + dy
-        inside = (x >= 0) & (x < program.width) & (y >= 0) & (y < program.height)
-        wanted = (y * program.width + x) * program.spec.num_colors + color[at]
-        there = np.minimum(np.searchsorted(key, wanted), num - 1)
-        good = inside & (key[there] == wanted) & (tx[there] >> OPPOSITE[port] & 1 == 1)
-        root[at[good]] = there[good]
-    links = (root != np.arange(num)).astype(np.int64)
-    for _ in range(num.bit_length() + 1):  # pointer doubling; only rings are left after that
-        links, steady, root = links + links[root], steady & steady[root], root[root]
-    return _Nets(root, links, steady, links >= num)
-
-
-def find_flow(program: Program) -> Iterator[Finding]:
-    """Hangs and lost wavelets that follow from counting, the proven ones of each kind first."""
-    if not len(program.channel_pe):
-        yield from _blocked(program)
-        return
-    nets = trace(program)
-    yield from _rings(program, nets)
-    yield from _blocked(program)
+def find_miscounts(program: Program, nets: Nets) -> Iterator[Finding]:
+    """Receivers that wait for more than is sent, senders of more than is taken and held; then wavelets that are lost."""
     sent, taken = _count(program, SENDS), _count(program, RECEIVES)
-    spec, pe, color = program.spec, program.channel_pe, program.channel_color
+    pe, color = program.channel_pe, program.channel_color
     class_of = np.full(program.width * program.height, -1)
     class_of[program.core_pe] = program.core_class
-    control = program.code[program.code[:, Col.D + Operand.KIND] == Kind.CONTROL_OUT, Col.D + Operand.BASE]
-    sinks = np.flatnonzero((program.channel_tx >> Port.RAMP & 1 == 1) & nets.steady & ~nets.ring & ~np.isin(color, control))
-    sinks = sinks[program.channel_rx[nets.root[sinks]] == Port.RAMP]
+    sinks, room = nets.sinks, nets.room
     root, c = nets.root[sinks], color[sinks]
     sender, taker = class_of[pe[root]], class_of[pe[sinks]]
-    room = spec.ramp_fifo_room + nets.links[sinks] * spec.link_fifo_room + spec.core_queue_room
     starved = taken.least[taker, c] > sent.most[sender, c]
     over = sent.least[sender, c] - taken.most[taker, c]
     for bad, proven in ((starved, True), (over > room, True), ((over > 0) & (over <= room), False)):
@@ -183,7 +129,7 @@ def _line(program: Program, counts: _Counts, cls: int, color: int) -> str:
     return program.source_lines[line] if counts.most[cls, color] or line else "nowhere"
 
 
-def _rings(program: Program, nets: _Nets) -> Iterator[Finding]:
+def find_rings(program: Program, nets: Nets) -> Iterator[Finding]:
     """Routes that lead back to themselves: nothing can enter them."""
     at = np.flatnonzero(nets.ring & nets.steady)
     for color in np.unique(program.channel_color[at]):
@@ -194,7 +140,7 @@ def _rings(program: Program, nets: _Nets) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def _blocked(program: Program) -> Iterator[Finding]:
+def find_blocked(program: Program) -> Iterator[Finding]:
     """Tasks that are blocked at load, and that nothing unblocks."""
     for n, cls in enumerate(program.classes):
         for task in _never_unblocked(program, cls):

@@ -1,0 +1,55 @@
+"""Where the wavelets of each color come from, and how many a way through the fabric holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from wse.isa import OPPOSITE, PORT_STEP, Col, Kind, Operand, Port, Switch
+from wse.program import Program
+
+
+@dataclass(frozen=True)
+class Nets:
+    """Where the wavelets of each channel come from. Arrays are (num_channels,)."""
+
+    root: np.ndarray  # channel where they enter the fabric
+    links: np.ndarray  # from there
+    steady: np.ndarray  # bool: no switch on the way
+    ring: np.ndarray  # bool: the routes lead back to themselves
+    sinks: np.ndarray  # int64 (num_sinks,), channels that bring wavelets from a core to another (or itself) by plain routes alone
+    room: np.ndarray  # int64 (num_sinks,), wavelets that the way there holds
+
+
+def trace(program: Program) -> Nets:
+    """Follow every channel back through the rx ports of plain routes.
+
+    Colors with control wavelets have no `sinks`: those wavelets are not for the instructions that receive.
+    """
+    pe, color, rx = program.channel_pe, program.channel_color, program.channel_rx
+    num = len(pe)
+    root, steady = np.arange(num), np.ones(num, bool)
+    steady[program.switches[:, Switch.CHANNEL]] = False
+    key = pe * program.spec.num_colors + color
+    tx = program.channel_ports()[1]
+    for port, (dx, dy) in PORT_STEP.items():
+        at = np.flatnonzero(rx == port)
+        x, y = pe[at] % program.width + dx, pe[at] // program.width + dy
+        inside = (x >= 0) & (x < program.width) & (y >= 0) & (y < program.height)
+        wanted = (y * program.width + x) * program.spec.num_colors + color[at]
+        there = np.minimum(np.searchsorted(key, wanted), num - 1)
+        good = inside & (key[there] == wanted) & (tx[there] >> OPPOSITE[port] & 1 == 1)
+        root[at[good]] = there[good]
+    links = (root != np.arange(num)).astype(np.int64)
+    for _ in range(num.bit_length() + 1):  # pointer doubling; only rings go on to the last
+        beyond = root[root]
+        if np.array_equal(beyond, root):
+            break
+        links, steady, root = links + links[root], steady & steady[root], beyond
+    ring = links >= num
+    spec, code = program.spec, program.code
+    plain = np.ones(spec.num_colors, bool)
+    plain[code[code[:, Col.D + Operand.KIND] == Kind.CONTROL_OUT, Col.D + Operand.BASE]] = False
+    sinks = np.flatnonzero((program.channel_tx >> Port.RAMP & 1 == 1) & steady & ~ring & plain[color] & (rx[root] == Port.RAMP))
+    return Nets(root, links, steady, ring, sinks, spec.ramp_fifo_room + links[sinks] * spec.link_fifo_room + spec.core_queue_room)
