@@ -27,7 +27,13 @@ def drain(
         if chan[c, Chan.SWITCH] >= 0:
             schedule_switch(fifo, ring, chan, switch, event, wheel, clock, c, cycle)
         elif chan[c, Chan.NUM_DST] == 1 and chan[c, Chan.DST] >= 0:
-            _send_line(clock, rate, plan, fifo, ring, chan, rival, core, thread, event, wheel, todo, journal, trace, source, c, cycle)
+            _send_line(
+                clock, rate, plan, fifo, ring, chan, rival, core, thread, event, wheel, todo, journal, trace, source, c, cycle, False
+            )
+        elif chan[c, Chan.NUM_DST] == 2 and chan[c, Chan.DST] >= 0 and chan[c, Chan.DST + 1] >= 0:
+            _send_line(
+                clock, rate, plan, fifo, ring, chan, rival, core, thread, event, wheel, todo, journal, trace, source, c, cycle, True
+            )
         else:
             _send_tree(
                 clock, rate, plan, fifo, ring, chan, rival, core, thread, event, wheel, todo, journal, trace,
@@ -36,14 +42,16 @@ def drain(
 
 
 @inline
-def _send_line(clock, rate, plan, fifo, ring, chan, rival, core, thread, event, wheel, todo, journal, trace, source, c, cycle):
-    """`drain` for channel c with one destination on the mesh: what both FIFOs hold stays in locals from wavelet to wavelet."""
+def _send_line(clock, rate, plan, fifo, ring, chan, rival, core, thread, event, wheel, todo, journal, trace, source, c, cycle, both):
+    """`drain` for channel c with one or two (`both`) destinations on the mesh: what the FIFOs hold stays in locals between wavelets.
+
+    `both` is a literal, so that there is one copy of this for each.
+    """
     head, count, base, mask = fifo[c, Fifo.HEAD], fifo[c, Fifo.COUNT], fifo[c, Fifo.BASE], fifo[c, Fifo.MASK]
-    d = chan[c, Chan.DST]
-    d_base, d_mask = fifo[d, Fifo.BASE], fifo[d, Fifo.MASK]
-    d_count, room = fifo[d, Fifo.COUNT], fifo[d, Fifo.ROOM]
-    d_end = fifo[d, Fifo.HEAD] + d_count
-    latency = rate[Rate.HOP] if d < clock[Clock.NUM_ROUTER_FIFOS] else rate[Rate.RAMP_IN]
+    d, d_latency, d_count, d_room, d_end, d_base, d_mask = _destination(clock, rate, fifo, chan[c, Chan.DST])
+    e, e_latency, e_count, e_room, e_end, e_base, e_mask = d, d_latency, d_count, d_room, d_end, d_base, d_mask
+    if both:
+        e, e_latency, e_count, e_room, e_end, e_base, e_mask = _destination(clock, rate, fifo, chan[c, Chan.DST + 1])
     quiet = chan[c, Chan.QUIET]
     traced = clock[Clock.TRACED] & Category.FABRIC and chan[c, Chan.TRACED]
     at = ring[base + ((head - 1) & mask), 0]
@@ -51,12 +59,17 @@ def _send_line(clock, rate, plan, fifo, ring, chan, rival, core, thread, event, 
     sent = 0
     wait = 0
     while count > 0:
-        if d_count + sent >= room:
-            fifo[d, Fifo.WAITS] |= Waits.PRODUCER
+        if d_count + sent >= d_room or (both and e_count + sent >= e_room):
+            if d_count + sent >= d_room:
+                fifo[d, Fifo.WAITS] |= Waits.PRODUCER
+            if both and e_count + sent >= e_room:
+                fifo[e, Fifo.WAITS] |= Waits.PRODUCER
             break
         slot = base + (head & mask)
         usable = ring[slot, 0]
-        leave = max(at + 1, usable, ring[d_base + ((d_end - room) & d_mask), 0] + 1)
+        leave = max(at + 1, usable, ring[d_base + ((d_end - d_room) & d_mask), 0] + 1)
+        if both:
+            leave = max(leave, ring[e_base + ((e_end - e_room) & e_mask), 0] + 1)
         if leave >= quiet:
             quiet = _quiet_until(clock, plan, fifo, ring, chan, rival, core, thread, source, c, leave, cycle)
             chan[c, Chan.QUIET] = quiet
@@ -65,9 +78,13 @@ def _send_line(clock, rate, plan, fifo, ring, chan, rival, core, thread, event, 
             break
         at = leave
         ring[slot, 0] = at
-        d_slot = d_base + (d_end & d_mask)
-        ring[d_slot, 0] = at + latency
-        ring[d_slot, 1] = ring[slot, 1]
+        to = d_base + (d_end & d_mask)
+        ring[to, 0] = at + d_latency
+        ring[to, 1] = ring[slot, 1]
+        if both:
+            to = e_base + (e_end & e_mask)
+            ring[to, 0] = at + e_latency
+            ring[to, 1] = ring[slot, 1]
         if sent == 0:
             first = at
         wait += at - usable
@@ -76,6 +93,7 @@ def _send_line(clock, rate, plan, fifo, ring, chan, rival, core, thread, event, 
         head += 1
         count -= 1
         d_end += 1
+        e_end += 1
         sent += 1
     if sent > 0:
         fifo[c, Fifo.HEAD] = head
@@ -85,7 +103,18 @@ def _send_line(clock, rate, plan, fifo, ring, chan, rival, core, thread, event, 
         chan[c, Chan.WAIT] += wait
         clock[Clock.LAST_ACTIVE] = max(clock[Clock.LAST_ACTIVE], at)
         wake_producer(fifo, event, wheel, clock, todo, c, first)
-        wake_consumer(fifo, event, wheel, clock, todo, d, d_count, first + latency)
+        wake_consumer(fifo, event, wheel, clock, todo, d, d_count, first + d_latency)
+        if both:
+            fifo[e, Fifo.COUNT] = e_count + sent
+            wake_consumer(fifo, event, wheel, clock, todo, e, e_count, first + e_latency)
+
+
+@inline
+def _destination(clock, rate, fifo, d):
+    """FIFO d, cycles to it, and what it holds: (d, latency, entries, room, number of its next entry, base, mask)."""
+    latency = rate[Rate.HOP] if d < clock[Clock.NUM_ROUTER_FIFOS] else rate[Rate.RAMP_IN]
+    count = fifo[d, Fifo.COUNT]
+    return d, latency, count, fifo[d, Fifo.ROOM], fifo[d, Fifo.HEAD] + count, fifo[d, Fifo.BASE], fifo[d, Fifo.MASK]
 
 
 @leaf
@@ -93,7 +122,7 @@ def _send_tree(
     clock, rate, plan, fifo, ring, chan, rival, core, thread, event, wheel, todo, journal, trace, source, sink, out_value, out_cycle,
     c, cycle,
 ):  # fmt: skip
-    """`drain` for channel c with several destinations, or with one off the mesh."""
+    """`drain` for channel c with more than two destinations, or with one off the mesh."""
     at = last_exit(fifo, ring, c)
     while fifo[c, Fifo.COUNT] > 0:
         slot = head_slot(fifo, c)
