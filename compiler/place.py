@@ -29,7 +29,8 @@ class Placement:
     """Where each block is: `rects` in the order of the blocks, on a mesh of `width` x `height` PEs.
 
     `inputs[i]`, `outputs[i]`: the side (a `Port`) on which block i takes its vector and passes it on, or `FREE`: the cheaper
-    one. `about`: where the placement came from, for people; nothing depends on it.
+    one. `about`: where the placement came from, for people; nothing depends on it. `pinned`, `wishes`: blocks to stay where they
+    are and the list of other constraints, kept for when the file is given back.
     """
 
     width: int
@@ -39,6 +40,8 @@ class Placement:
     inputs: tuple[int, ...] = ()
     outputs: tuple[int, ...] = ()
     about: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    pinned: frozenset[str] = field(default=frozenset(), compare=False)
+    wishes: tuple[dict[str, Any], ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         for name in ("inputs", "outputs"):
@@ -85,9 +88,12 @@ class Placement:
         sides = {number: name for name, number in SIDES.items()} | {FREE: None}
         lines = []
         for name, r, into, out in zip(self.names, self.rects, self.inputs, self.outputs, strict=True):
-            entry = {"name": name, "x": r.x, "y": r.y, "width": r.width, "height": r.height, "input": sides[into], "output": sides[out]}
+            entry = {"name": name, "x": r.x, "y": r.y, "width": r.width, "height": r.height, "input": sides[into], "output": sides[out],
+                     "pinned": name in self.pinned or None}  # fmt: skip
             lines.append("  " + json.dumps({key: value for key, value in entry.items() if value is not None}))
         head = {"schema": SCHEMA, "mesh": [self.width, self.height], "about": dict(self.about)}
+        if self.wishes:
+            head["constraints"] = list(self.wishes)
         return json.dumps(head, indent=1)[:-2] + ',\n "blocks": [\n' + ",\n".join(lines) + "\n ]\n}\n"
 
     def write(self, path: Path) -> None:

@@ -42,7 +42,7 @@ def compare(
     known: dict[tuple[Any, ...], Partitioner] = {}
     short = [path.stem for path in paths]
     names = short if len(set(short)) == len(short) else [str(path) for path in paths]
-    found = []
+    found: list[Described] = []
     with progress.stage("comparing", total=len(paths)) as stage:
         for path, name in zip(paths, names, strict=True):
             stage.done(len(found), str(path))
