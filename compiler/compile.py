@@ -195,7 +195,8 @@ def place_model(
 
         found = find_placement(problem, options.placer, replace(options.search, on_done=on_done))
         origin = {"model": name, "arch": spec.name, "dtype": dtype, "context": context, "split": options.split}
-        placement = replace(found, about=origin | dict(found.about))
+        wishes = problem.constraints
+        placement = replace(found, about=origin | dict(found.about), pinned=wishes.flagged, wishes=wishes.entries)
     return Placed(spec, model, dtype, context, problem, placement, placement.blocks(partitioner))
 
 

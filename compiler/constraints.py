@@ -10,17 +10,19 @@
     ]}
 
 A placement file is read too: its blocks with `"pinned": true` stay where they are, and it may hold a list "constraints" of its own.
+`wse place` writes both again, so that the placement it finds can be given back in turn. What several entries ask of a block holds
+together; two places, shapes or sides for one block are refused.
 """
 
 from __future__ import annotations
 
 import fnmatch
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from wse.compiler.place import SIDES, Placement, read_json
+from wse.compiler.place import SIDES, Placement, read_json, read_placement
 from wse.errors import ConfigError, nearest
 from wse.program import Rect
 
@@ -65,6 +67,15 @@ class Span:
         bottom = mesh.height - 1 if self.last_row is None else min(self.last_row, mesh.height - 1)
         return Rect(x, y, max(0, right - x + 1), max(0, bottom - y + 1))
 
+    def both(self, other: Span) -> Span:
+        """What lies in both."""
+        first = lambda a, b: a if b is None else b if a is None else max(a, b)  # noqa: E731
+        last = lambda a, b: a if b is None else b if a is None else min(a, b)  # noqa: E731
+        return Span(
+            first(self.first_row, other.first_row), last(self.last_row, other.last_row),
+            first(self.first_column, other.first_column), last(self.last_column, other.last_column),
+        )  # fmt: skip
+
     def __str__(self) -> str:
         both = (("rows", self.first_row, self.last_row), ("columns", self.first_column, self.last_column))
         return ", ".join(f"{what} {'' if a is None else a}..{'' if b is None else b}" for what, a, b in both if (a, b) != (None, None))
@@ -80,6 +91,8 @@ class Constraints:
     sides: dict[tuple[str, str], int] = field(default_factory=dict)  # (block, "input" | "output") -> port
     relations: tuple[Relation, ...] = ()
     keep_out: tuple[Rect, ...] = ()
+    flagged: frozenset[str] = frozenset()  # pinned by "pinned": true in a placement file
+    entries: tuple[dict[str, Any], ...] = ()  # the list that all this but `flagged` was read from, to be written again
 
     def __bool__(self) -> bool:
         return any((self.pins, self.shapes, self.spans, self.sides, self.relations, self.keep_out))
@@ -105,19 +118,29 @@ class Constraints:
     def each(self) -> list[tuple[str, Constraints]]:
         """(a constraint in words, the others without it), for asking which one is in the way."""
         found = []
-        for what, mine in (("pin of", self.pins), ("shape of", self.shapes), ("span of", self.spans)):
-            key = {"pin of": "pins", "shape of": "shapes", "span of": "spans"}[what]
+        for what, key in (("pin", "pins"), ("shape", "shapes")):
+            mine = getattr(self, key)
             for name in mine:
-                detail = f" ({mine[name]})" if what == "span of" else f" ({', '.join(map(str, mine[name]))})"  # type: ignore[arg-type]
-                found.append((f"the {what} '{name}'{detail}", self._but(**{key: {n: v for n, v in mine.items() if n != name}})))
+                found.append((f"the {what} of '{name}' {mine[name]}", self._but(**{key: {n: v for n, v in mine.items() if n != name}})))
+        for span in dict.fromkeys(self.spans.values()):
+            found.append((f"{span} of {self.spanned(span)}", self.with_span(span, Span())))
         for relation in self.relations:
             found.append((str(relation), self._but(relations=tuple(r for r in self.relations if r != relation))))
         for area in self.keep_out:
             found.append((f"the keep-out area {area}", self._but(keep_out=tuple(a for a in self.keep_out if a != area))))
         return found
 
+    def spanned(self, span: Span) -> str:
+        """The blocks that shall lie in a span, in words."""
+        first, *more = (name for name, its in self.spans.items() if its == span)
+        return f"'{first}'" + (f" and {len(more)} more" if more else "")
+
+    def with_span(self, span: Span, other: Span) -> Constraints:
+        """The same with `other` wherever `span` was asked for."""
+        return self._but(spans={name: other if its == span else its for name, its in self.spans.items()})
+
     def _but(self, **changes: Any) -> Constraints:
-        return Constraints(**{**vars(self), **changes})
+        return replace(self, **changes)
 
 
 def touching(a: Rect, b: Rect) -> bool:
@@ -130,66 +153,93 @@ def touching(a: Rect, b: Rect) -> bool:
 def read_constraints(path: Path, names: tuple[str, ...]) -> Constraints:
     """The constraints in a file of their own or in a placement file, for blocks of these names. Raises `ConfigError`."""
     table = read_json(path, "constraints file")
-    entries = list(table.get("constraints", []))
+    wishes, pinned = table.get("constraints", []), []
     if "blocks" in table:
+        read_placement(path)  # it says what is wrong with a block
         for block in table["blocks"]:
             if block.get("pinned"):
-                entries.append({"block": block["name"], "at": [block["x"], block["y"]], "shape": [block["width"], block["height"]]})
+                sides = {key: block[key] for key in ("input", "output") if block.get(key) is not None}
+                at = {"at": [block["x"], block["y"]], "shape": [block["width"], block["height"]]}
+                pinned.append({"block": block["name"], **at, **sides})
     elif table.get("schema") != SCHEMA:
         raise ConfigError(f"{path}: schema {table.get('schema')} is not {SCHEMA}")
-    return parse_constraints(entries, names, str(path))
+    if not isinstance(wishes, list):
+        raise ConfigError(f"{path}: 'constraints' is not a list but a {type(wishes).__name__}", help='write "constraints": [{…}, {…}]')
+    found = parse_constraints(wishes + pinned, names, str(path))
+    return replace(found, flagged=frozenset(entry["block"] for entry in pinned), entries=tuple(wishes))
 
 
 def parse_constraints(entries: list[dict[str, Any]], names: tuple[str, ...], source: str) -> Constraints:
     """Constraints from their JSON form (see the head of this file). Raises `ConfigError` naming the entry."""
-    pins: dict[str, tuple[int, int]] = {}
-    shapes: dict[str, tuple[int, int]] = {}
-    spans: dict[str, Span] = {}
-    sides: dict[tuple[str, str], int] = {}
-    relations: list[Relation] = []
+    found = Constraints()
     keep_out: list[Rect] = []
+    relations: list[Relation] = []
     for number, entry in enumerate(entries):
         where = f"{source}: constraint {number}"
+        if not isinstance(entry, dict):
+            raise ConfigError(f"{where} is no object: {entry!r}")
+        unknown = [key for key in entry if key not in KEYS]
+        if unknown:
+            raise ConfigError(f"{where} has an unknown key '{unknown[0]}'", help=nearest(unknown[0], KEYS))
         try:
-            unknown = [key for key in entry if key not in KEYS]
-            if unknown:
-                raise ConfigError(f"{where} has an unknown key '{unknown[0]}'", help=nearest(unknown[0], KEYS))
             if "keep_out" in entry:
+                if len(entry) > 1:
+                    raise ValueError("keep_out holds for all blocks and stands alone")
                 keep_out.append(_area(entry["keep_out"]))
                 continue
-            for name in _matching(entry["block"], names, where):
-                if "at" in entry:
-                    pins[name] = _two(entry["at"])
-                if "shape" in entry:
-                    shapes[name] = _two(entry["shape"])
-                if "rows" in entry or "columns" in entry:
-                    spans[name] = Span(*_range(entry.get("rows", "..")), *_range(entry.get("columns", "..")))
-                for key in ("input", "output"):
-                    if key in entry:
-                        sides[name, key] = SIDES[entry[key]]
-                for kind in RELATIONS:
-                    for other in _matching(entry[kind], names, where) if kind in entry else ():
-                        if other != name:
-                            relations.append(Relation(kind, name, other))
-        except (KeyError, TypeError, ValueError) as error:
-            raise ConfigError(f"{where} cannot be read: {type(error).__name__} {error}", notes=[str(entry)]) from None
-    return Constraints(pins, shapes, spans, sides, tuple(relations), tuple(keep_out))
+            if "block" not in entry:
+                raise ValueError("it does not say of which block")
+            if len(entry) == 1:
+                raise ValueError(f"it asks nothing of '{entry['block']}'")
+            mine = [relation for name in _matching(entry["block"], names, where) for relation in _add(found, entry, name, names, where)]
+            if not mine and any(kind in entry for kind in RELATIONS):
+                raise ValueError(f"'{entry['block']}' stands in relation to itself alone")
+            relations += mine
+        except ValueError as error:
+            raise ConfigError(f"{where}: {error}", notes=[str(entry)]) from None
+    return replace(found, relations=tuple(relations), keep_out=tuple(keep_out), entries=tuple(entries))
 
 
-def _matching(pattern: str, names: tuple[str, ...], where: str) -> list[str]:
+def _add(found: Constraints, entry: dict[str, Any], name: str, names: tuple[str, ...], where: str) -> list[Relation]:
+    """Put what an entry asks of a block into `found`; the relations it asks for. Raises `ValueError`, `ConfigError`."""
+    if "at" in entry:
+        _agree(found.pins, name, _numbers(entry["at"], "at", 2), f"'{name}' at")
+    if "shape" in entry:
+        _agree(found.shapes, name, _numbers(entry["shape"], "shape", 2), f"'{name}' of shape")
+    if "rows" in entry or "columns" in entry:
+        span = Span(*_range(entry.get("rows", "..")), *_range(entry.get("columns", "..")))
+        found.spans[name] = found.spans.get(name, Span()).both(span)
+    for key in ("input", "output"):
+        if key in entry:
+            if entry[key] not in SIDES:
+                raise ValueError(f"{key} is one of {', '.join(SIDES)}, not {entry[key]!r}")
+            _agree(found.sides, (name, key), SIDES[entry[key]], f"{key} of '{name}'")
+    kinds = [kind for kind in RELATIONS if kind in entry]
+    return [Relation(kind, name, other) for kind in kinds for other in _matching(entry[kind], names, where) if other != name]
+
+
+def _agree(known: dict[Any, Any], key: Any, value: Any, what: str) -> None:
+    if known.setdefault(key, value) != value:
+        raise ValueError(f"it contradicts another: {what} {known[key]} there, {value} here")
+
+
+def _matching(pattern: Any, names: tuple[str, ...], where: str) -> list[str]:
+    if not isinstance(pattern, str):
+        raise ValueError(f"a block is named by text, not by {pattern!r}")
     found = fnmatch.filter(names, pattern)
     if not found:
         raise ConfigError(f"{where} names no block: '{pattern}'", help=nearest(pattern, names))
     return found
 
 
-def _two(value: Any) -> tuple[int, int]:
-    a, b = (int(n) for n in value)
-    return a, b
+def _numbers(value: Any, what: str, num: int) -> tuple[int, ...]:
+    if not isinstance(value, list) or len(value) != num or not all(type(n) is int for n in value):
+        raise ValueError(f"{what} wants {num} whole numbers, not {value!r}")
+    return tuple(value)
 
 
 def _area(value: Any) -> Rect:
-    x, y, width, height = (int(n) for n in value)
+    x, y, width, height = _numbers(value, "keep_out", 4)
     if width < 1 or height < 1:
         raise ValueError(f"area {width}x{height} is empty")
     return Rect(x, y, width, height)

@@ -138,7 +138,9 @@ class Partitioner:
                 )
             need, width, height = least
             raise DoesNotFitError(
-                f"block '{part}' does not fit: {need} B on a PE even on {width}x{height} PEs, of {self.spec.data_bytes - CODE_BYTES} B",
+                f"block '{part}' does not fit: {need:,} B on a PE even on {width}x{height} PEs, of "
+                f"{max(0, self.spec.data_bytes - CODE_BYTES):,} B for data",
+                notes=[f"{self.spec.sram_bytes:,} B of SRAM, {self.spec.sram_reserved_bytes:,} reserved, {CODE_BYTES:,} for code"],
                 help="ask for a shorter context, --dtype f16, or a machine with more SRAM or PEs",
             )
         if not found:

@@ -32,7 +32,8 @@ class Placement:
     """Where each block is: `rects` in the order of the blocks, on a mesh of `width` x `height` PEs.
 
     `inputs[i]`, `outputs[i]`: the side (a `Port`) on which block i takes its vector and passes it on, or `FREE`: the cheaper
-    one. `about`: where the placement came from, for people; nothing depends on it.
+    one. `about`: where the placement came from, for people; nothing depends on it. `pinned`, `wishes`: blocks to stay where they
+    are and the list of other constraints, kept for when the file is given back.
 
     On a mesh with `defects` the corner of a rectangle is where the block begins on the mesh, width and height are the PEs it uses, and
     `skipped_columns[i]`, `skipped_rows[i]` are those of the mesh it leaves out; `footprints` have them in.
@@ -48,6 +49,8 @@ class Placement:
     defects: Defects | None = None
     skipped_columns: tuple[tuple[int, ...], ...] = ()
     skipped_rows: tuple[tuple[int, ...], ...] = ()
+    pinned: frozenset[str] = field(default=frozenset(), compare=False)
+    wishes: tuple[dict[str, Any], ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         for name in ("skipped_columns", "skipped_rows"):
@@ -143,11 +146,14 @@ class Placement:
         sides = {number: name for name, number in SIDES.items()} | {FREE: None}
         lines = []
         for i, (name, r, into, out) in enumerate(zip(self.names, self.rects, self.inputs, self.outputs, strict=True)):
-            entry = {"name": name, "x": r.x, "y": r.y, "width": r.width, "height": r.height, "input": sides[into], "output": sides[out]}
+            entry = {"name": name, "x": r.x, "y": r.y, "width": r.width, "height": r.height, "input": sides[into], "output": sides[out],
+                     "pinned": name in self.pinned or None}  # fmt: skip
             if self.defects is not None:
                 entry |= {"skipped_columns": list(self.skipped_columns[i]), "skipped_rows": list(self.skipped_rows[i])}
             lines.append("  " + json.dumps({key: value for key, value in entry.items() if value is not None}))
         head = {"schema": SCHEMA, "mesh": [self.width, self.height], "about": dict(self.about)}
+        if self.wishes:
+            head["constraints"] = list(self.wishes)
         dead = f',\n "defects": {json.dumps(self.defects.facts())}' if self.defects is not None else ""
         return json.dumps(head, indent=1)[:-2] + dead + ',\n "blocks": [\n' + ",\n".join(lines) + "\n ]\n}\n"
 

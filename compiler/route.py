@@ -233,10 +233,11 @@ def _negotiate(placement: Placement, plans: list[_Plan], num_free: int, names: l
     pe = (at % placement.width, at // placement.width)
     there = sorted({names[wish.net] for wish in wishes if pe in wish.pes})
     raise DoesNotFitError(
-        f"the nets between blocks need {max(colors) + 1} colors, {num_free} are left",
+        f"the nets between blocks need {max(colors) + 1} colors, {max(0, num_free)} are left of {FIRST_NET_COLOR + num_free}",
         notes=[f"the fullest router, of PE ({pe[0]},{pe[1]}), is crossed by {traffic.crowd.max()} lanes: {', '.join(there[:6])}"],
-        help="place blocks that follow each other side by side",
-    )
+        help=f"a machine with num_colors={FIRST_NET_COLOR + max(colors) + 1} would do"
+             + ("; or place blocks that follow each other side by side" if num_free > 1 else ""),
+    )  # fmt: skip
 
 
 class _Traffic:

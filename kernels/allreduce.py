@@ -38,7 +38,8 @@ def allreduce(
         num_colors = program.spec.num_colors if line.colors is None else len(line.colors)
         algorithm = best_allreduce(program.spec, line.length, [num_wavelets(value, type)], num_colors)
     if algorithm == RING:
-        _ring(program, line, value, op, shape, type)
+        with program.op("reduce"):
+            _ring(program, line, value, op, shape, type)
     else:
         root = reduce(program, line, value, op, shape, algorithm, type)
         broadcast(program, line, value, root, shape, type)

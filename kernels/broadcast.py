@@ -23,11 +23,12 @@ def broadcast(program: ProgramBuilder, line: Line, value: View, root: int = 0, s
         return
     color = wire(program, line.spread(root), line.colors)
     source = program.pes(line.at(root))
-    source.mov(source.send(color), value, shape=shape, type=type)
-    for first, n in ((0, root), (root + 1, line.length - root - 1)):
-        if n:
-            pe = program.pes(line.at(first, n))
-            pe.mov(value, pe.recv(color), shape=shape, type=type)
+    with program.op("broadcast"):
+        source.mov(source.send(color), value, shape=shape, type=type)
+        for first, n in ((0, root), (root + 1, line.length - root - 1)):
+            if n:
+                pe = program.pes(line.at(first, n))
+                pe.mov(value, pe.recv(color), shape=shape, type=type)
 
 
 def broadcast_cycles(spec: MachineSpec, length: int, num: int, root: int = 0) -> int:

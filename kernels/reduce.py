@@ -33,7 +33,8 @@ def reduce(
     The others keep, or lose to partial sums, what they had. `shape` may be dynamic if it is alike along a line; `type` F16 computes in f16
     and packs two elements in a wavelet. Raises `ProgramError` for an unknown algorithm or when the colors do not suffice.
     """
-    method_of(algorithm).emit(program, line, value, op, {"shape": shape, "type": type}, algorithm)
+    with program.op("reduce"):
+        method_of(algorithm).emit(program, line, value, op, {"shape": shape, "type": type}, algorithm)
     return root_of(algorithm, line.length)
 
 

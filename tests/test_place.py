@@ -173,8 +173,8 @@ def test_the_snake_refuses_constraints_it_cannot_keep():
         ({"block": "layer 9", "at": [0, 0]}, "did you mean"),
         ({"block": "layer 1", "rows": "5..3"}, "ends before it begins"),
         ({"block": "layer 1", "rowz": "3"}, "did you mean 'rows'"),
-        ({"block": "layer 1", "at": [1]}, "cannot be read"),
-        ({"block": "layer 1", "input": "up"}, "cannot be read"),
+        ({"block": "layer 1", "at": [1]}, "2 whole numbers"),
+        ({"block": "layer 1", "input": "up"}, "one of north"),
         ({"keep_out": [0, 0, 0, 4]}, "empty"),
     ],
 )
@@ -255,13 +255,17 @@ def test_a_block_too_wide_is_named_with_its_shapes():
         ({"pins": {"layer 0": (29, 29)}}, "outside"),
         ({"pins": {"layer 0": (0, 0), "layer 1": (1, 1)}}, "both pinned, overlap"),
         ({"pins": {"layer 0": (0, 0)}, "keep_out": (Rect(0, 0, 2, 2),)}, "keep-out area"),
-        ({"spans": {f"layer {i}": Span(0, 1, 0, 11) for i in range(3)}}, "PEs needed"),
         ({"relations": (Relation("same_column_as", "layer 0", "layer 1"),), "pins": {"layer 0": (0, 0), "layer 1": (12, 0)}}, "without"),
     ],
 )
 def test_the_constraint_in_the_way_is_found_and_dropping_it_helps(wishes, words):
     text = refusal(small_problem(constraints=Constraints(**wishes)))
     assert words in text and "without" in text and "it fits" in text
+
+
+def test_rows_and_columns_are_grown_before_they_are_given_up():
+    text = refusal(small_problem(constraints=Constraints(spans={f"layer {i}": Span(0, 1, 0, 11) for i in range(3)})))
+    assert "36 PEs needed, 24 free" in text and "rows 0..1, columns 0..17 for 'layer 0' and 2 more would do" in text
 
 
 def test_a_search_cut_short_is_legal_all_the_same():

@@ -225,8 +225,16 @@ def test_hops_are_as_predicted_to_the_last_one_and_cycles_within_three_per_cent(
         assert block["cycles_per_token"] == pytest.approx(block["predicted_cycles_per_token"], rel=0.06), block["name"]
     ops = {op["op"]: op for op in summary["ops"]}
     for name in ("gate_up", "down", "qkv", "attn_out", "swiglu", "logits"):
-        assert ops[name]["elapsed_cycles_per_token"] == pytest.approx(ops[name]["predicted_cycles_per_token"], rel=0.1), name
+        assert ops[name]["elapsed_cycles_per_token"] == pytest.approx(ops[name]["predicted_cycles_per_token"], rel=0.15), name
     assert ops["pass_on"]["predicted_cycles_per_token"] is None  # it is the nets'
+
+
+def test_what_passes_in_collectives_is_counted_for_every_op_that_has_one(summary):
+    ops = {op["op"]: op for op in summary["ops"]}
+    along_y = ("attn_norm", "qkv", "attention", "ffn_norm", "gate_up", "logits")  # of blocks with more than one row
+    for name in ("attn_out", "down", *(along_y if summary["num_pes"] > 10 else ())):
+        assert 0 < ops[name]["collective_pe_cycles"] < ops[name]["elapsed_pe_cycles"], name
+    assert not any(ops[name]["collective_pe_cycles"] for name in ("rope", "swiglu", "ffn_residual"))
 
 
 @pytest.mark.parametrize("placer", ["greedy", "anneal"])

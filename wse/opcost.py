@@ -57,10 +57,9 @@ def block_op_cycles(program: Program, row_elapsed: np.ndarray, rects: Iterable[R
     for mine, num in zip(rows, members, strict=True):
         pes_of_row[mine] += num
     mean = row_elapsed / (np.maximum(1, pes_of_row) * num_tokens)
-    x, y = program.core_pe % program.width, program.core_pe // program.width
     result = []
     for rect in rects:
-        inside = (x >= rect.x) & (x < rect.x + rect.width) & (y >= rect.y) & (y < rect.y + rect.height)
+        inside = pes_inside(program.core_pe, program.width, rect)
         cycles, pes = np.zeros(len(names)), np.zeros(len(names), np.int64)
         for cls, num in zip(*np.unique(program.core_class[inside], return_counts=True), strict=True):
             mine = op_of[rows[cls]]
@@ -68,6 +67,12 @@ def block_op_cycles(program: Program, row_elapsed: np.ndarray, rects: Iterable[R
             pes[np.unique(mine)] += num
         result.append({name: float(cycles[i] / pes[i]) for i, name in enumerate(names) if pes[i]})
     return result
+
+
+def pes_inside(pe: np.ndarray, width: int, rect: Rect) -> np.ndarray:
+    """Which of some PEs, by their index on a mesh so wide, lie in `rect`."""
+    x, y = pe % width, pe // width
+    return (x >= rect.x) & (x < rect.x + rect.width) & (y >= rect.y) & (y < rect.y + rect.height)
 
 
 def _ops_of_rows(program: Program) -> tuple[list[str], np.ndarray]:

@@ -19,7 +19,7 @@ from wse.compiler.lower import CACHE_ARRAYS, TABLE_ARRAYS, WEIGHT_ARRAYS
 from wse.crosscheck import TokenCheck
 from wse.isa import TYPE_BYTES, OpClass, Port, Stall, Switch
 from wse.machine import Counters
-from wse.opcost import BETWEEN, block_op_cycles, cost_by_op
+from wse.opcost import BETWEEN, block_op_cycles, cost_by_op, pes_inside
 from wse.prediction import Prediction, predict
 from wse.program import Program, Rect
 from wse.provenance import SCHEMA
@@ -141,9 +141,8 @@ def max_context_fit(compiled: Compiled) -> int:
     """Positions that a layer's PEs would have SRAM for, in the rectangles they have now; the model's own limit is another matter."""
     config, program, spec = compiled.model.config, compiled.program, compiled.spec
     group, most = config.n_heads // config.n_kv_heads, []
-    x, y = program.core_pe % program.width, program.core_pe // program.width
     for block, rect in zip(compiled.blocks, compiled.placement.footprints, strict=True):
-        inside = (x >= rect.x) & (x < rect.x + rect.width) & (y >= rect.y) & (y < rect.y + rect.height)
+        inside = pes_inside(program.core_pe, program.width, rect)
         classes = [program.classes[k] for k in np.unique(program.core_class[inside])]
         used = [4 * cls.sram_words + cls.code_bytes for cls in classes if CACHE_ARRAYS[0] in cls.symbols]
         if used:
@@ -181,12 +180,12 @@ def _blocks(
 
     `cycles_per_token` is the time in the block's ops, the mean over its PEs: from having the input to when the output can leave.
     """
-    program, rects = compiled.program, compiled.placement.rects
+    program, rects = compiled.program, compiled.placement.footprints
     hops, busy = channel_hops(program, counters), counters.busy.sum(axis=1)
     elapsed = block_op_cycles(program, counters.row_elapsed, rects, num_tokens)
     result = []
-    for i, (block, rect, bound) in enumerate(zip(compiled.blocks, compiled.placement.footprints, bounds, strict=False)):
-        cores, channels = (_inside(pe, program.width, rect) for pe in (program.core_pe, program.channel_pe))
+    for i, (block, rect, bound) in enumerate(zip(compiled.blocks, rects, bounds, strict=False)):
+        cores, channels = (pes_inside(pe, program.width, rect) for pe in (program.core_pe, program.channel_pe))
         result.append({
             "name": block.name, "rect": str(rect), "num_pes": block.num_pes,
             "cycles_per_token": sum(cycles for op, cycles in elapsed[i].items() if op not in BETWEEN),
@@ -208,11 +207,6 @@ def _ops(compiled: Compiled, counters: Counters, num_tokens: int, predicted: Pre
     expected = predicted.op_cycles([block.num_pes for block in compiled.blocks]) if predicted else {}
     records = cost_by_op(compiled.program, counters.row_busy, counters.row_elapsed, num_tokens)
     return [{**record, "predicted_cycles_per_token": expected.get(record["op"])} for record in records]
-
-
-def _inside(pe: np.ndarray, width: int, rect: Rect) -> np.ndarray:
-    x, y = pe % width, pe // width
-    return (x >= rect.x) & (x < rect.x + rect.width) & (y >= rect.y) & (y < rect.y + rect.height)
 
 
 def _block_at(compiled: Compiled, x: int, y: int) -> str:

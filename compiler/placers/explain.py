@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from wse.compiler.placers.problem import Problem
@@ -13,7 +11,7 @@ from wse.program import Rect
 
 def impossible(problem: Problem) -> DoesNotFitError | None:
     """The first proof, single blocks before pairs before areas, that no placement exists; None when there is no such proof."""
-    for check in (_one_block, _pins, _areas):
+    for check in CHECKS:
         reason = check(problem)
         if reason is not None:
             return _with_help(problem, *reason)
@@ -93,9 +91,54 @@ def _areas(problem: Problem) -> Reason | None:
         there = int(free[area.y : area.y + area.height, area.x : area.x + area.width].sum())
         if need > there:
             what = "the model" if len(inside) == len(problem.names) else f"{len(inside)} blocks ('{problem.names[inside[0]]}' …)"
+            does = "does" if len(inside) in (1, len(problem.names)) else "do"
+            what = f"block '{problem.names[inside[0]]}'" if len(inside) == 1 else what
             where = f"on {problem.width}x{problem.height} PEs" if area == problem.mesh else f"in {area}"
-            return f"{what} does not fit {where}: {need:,} PEs needed, {there:,} free", []
+            return f"{what} {does} not fit {where}: {need:,} PEs needed, {there:,} free", []
     return None
+
+
+def _relations(problem: Problem) -> Reason | None:
+    """Two blocks that cannot stand to each other as wished, from where their pins and spans allow them to be."""
+    for relation in problem.constraints.relations:
+        i, j = (problem.names.index(name) for name in (relation.block, relation.other))
+        a, b = _reach(problem, i), _reach(problem, j)
+        apart_x, apart_y = max(a.x, b.x) - min(a.x + a.width, b.x + b.width), max(a.y, b.y) - min(a.y + a.height, b.y + b.height)
+        if relation.kind == "same_column_as":
+            (low, high), (other_low, other_high) = (_first_sides(problem, k, "x") for k in (i, j))
+        elif relation.kind == "same_row_as":
+            (low, high), (other_low, other_high) = (_first_sides(problem, k, "y") for k in (i, j))
+        else:
+            low = high = other_low = other_high = 0
+        if max(low, other_low) > min(high, other_high) or (relation.kind == "next_to" and max(apart_x, apart_y) > 0):
+            return f"{relation} cannot hold", [_where(problem, k) for k in (i, j)]
+    return None
+
+
+def _reach(problem: Problem, i: int) -> Rect:
+    """All PEs that block i could cover, in any of its shapes."""
+    at = problem.constraints.pins.get(problem.names[i])
+    if at is None:
+        return problem.area(i)
+    return Rect(*at, max(block.width for block in problem.shapes[i]), max(block.height for block in problem.shapes[i]))
+
+
+def _first_sides(problem: Problem, i: int, axis: str) -> tuple[int, int]:
+    """First and last column ("x") or row ("y") at which block i could begin."""
+    area, at = problem.area(i), problem.constraints.pins.get(problem.names[i])
+    if axis == "x":
+        return (at[0], at[0]) if at else (area.x, area.x + area.width - min(block.width for block in problem.shapes[i]))
+    return (at[1], at[1]) if at else (area.y, area.y + area.height - min(block.height for block in problem.shapes[i]))
+
+
+def _where(problem: Problem, i: int) -> str:
+    name, wishes = problem.names[i], problem.constraints
+    if name in wishes.pins:
+        return f"'{name}' is pinned at {wishes.pins[name]}"
+    return f"'{name}' must lie in {wishes.spans[name]}" if name in wishes.spans else f"'{name}' may be anywhere"
+
+
+CHECKS = (_one_block, _pins, _relations, _areas)
 
 
 def _least(problem: Problem, i: int) -> int:
@@ -109,32 +152,6 @@ def _shapes_note(problem: Problem, i: int) -> list[str]:
 
 def _with_help(problem: Problem, message: str, notes: list[str]) -> DoesNotFitError:
     """The error, with the nearest relaxation that a quick search finds a placement for."""
-    return DoesNotFitError(message, notes=notes, help=_relaxation(problem))
+    from wse.compiler.placers.relax import relaxation
 
-
-def _relaxation(problem: Problem) -> str | None:
-    """Another placer, one constraint dropped, or else the smallest mesh, growing by an eighth, on which the greedy placer succeeds."""
-    if _places(problem):
-        return "--placer greedy or anneal finds a place"
-    for what, rest in problem.constraints.each():
-        relaxed = replace(problem, constraints=rest)
-        if _places(relaxed):
-            return f"without {what} it fits"
-    for eighths in range(1, 25):
-        grow = 1 + eighths / 8
-        width, height = int(problem.width * grow + 0.999), int(problem.height * grow + 0.999)
-        defects = problem.defects.on(width, height) if problem.defects is not None else None
-        if width > 4096 or height > 4096 or (problem.defects is not None and defects is None):
-            break
-        if _places(replace(problem, width=width, height=height, defects=defects)):
-            return f"--mesh {width}x{height} would do" + (", with as many defects" if defects is not None else "")
-    if problem.defects is not None and _places(replace(problem, defects=None)):
-        return "without the defects it fits"
-    return None
-
-
-def _places(problem: Problem) -> bool:
-    """Whether a quick search finds a placement."""
-    from wse.compiler.placers.greedy import try_place
-
-    return not any(check(problem) for check in (_one_block, _pins, _areas)) and try_place(problem) is not None
+    return DoesNotFitError(message, notes=notes, help=relaxation(problem))

@@ -35,11 +35,16 @@ def place(problem: Problem, search: Search) -> Placement:
 
 def try_place(problem: Problem) -> Rects | None:
     """Any legal placement, or None: the first the greedy placer, or a snake of the smallest shapes, comes to."""
-    if not (problem.constraints.pins or problem.constraints.spans or problem.constraints.relations):
-        small = lay_snake(problem, [min(shapes, key=lambda block: (block.num_pes, block.height)) for shapes in problem.shapes])
-        if small is not None and problem.is_legal(small):
-            return small
-    return next((rects for _, rects in greedy_placements(problem)), None)
+    small = small_snake(problem)
+    return small if small is not None else next((rects for _, rects in greedy_placements(problem)), None)
+
+
+def small_snake(problem: Problem) -> Rects | None:
+    """The snake of the smallest shapes, if it is legal; None as well for a problem whose constraints a snake does not know."""
+    if problem.constraints.pins or problem.constraints.spans or problem.constraints.relations:
+        return None
+    rects = lay_snake(problem, [min(shapes, key=lambda block: (block.num_pes, block.height)) for shapes in problem.shapes])
+    return rects if rects is not None and problem.is_legal(rects) else None
 
 
 def greedy_placements(problem: Problem, pull: Pull | None = None) -> Iterator[tuple[str, Rects]]:

@@ -42,7 +42,7 @@ def compare(
     known: dict[tuple[Any, ...], Partitioner] = {}
     short = [path.stem for path in paths]
     names = short if len(set(short)) == len(short) else [str(path) for path in paths]
-    found = []
+    found: list[Described] = []
     with progress.stage("comparing", total=len(paths)) as stage:
         for path, name in zip(paths, names, strict=True):
             stage.done(len(found), str(path))
@@ -65,7 +65,8 @@ def compare(
         click.echo(f"\n{other.name} against {found[0].name}: {gap[0]:+,.0f} hops, {gap[1]:+,.0f} cycles per token, predicted")
         for what, listed in (("blocks", blocks), ("nets", nets)):
             hops, cycles = sum(c.hops for c in listed), sum(c.cycles for c in listed)
-            click.echo(f"  {len(listed)} {what} differ: {hops:+,.0f} hops, {cycles:+,.0f} cycles")
+            num = f"1 {what[:-1]} differs" if len(listed) == 1 else f"{len(listed)} {what} differ"
+            click.echo(f"  {num}: {hops:+,.0f} hops, {cycles:+,.0f} cycles")
             for change in listed[:NUM_CHANGES]:
                 click.echo(f"    {change.dump()}")
             if len(listed) > NUM_CHANGES:

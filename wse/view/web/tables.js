@@ -21,7 +21,9 @@ export function headline(node, runs) {
     const shown = values.map((value) => element("b", {}, Number.isFinite(value) ? write(value) : "–"));
     if (runs.length === 2) shown.splice(1, 0, element("span", { class: "to" }, "→"));
     const change = runs.length === 2 && values[0] ? (100 * (values[1] - values[0])) / values[0] : null;
-    const note = Number.isFinite(change) ? element("em", { class: change * better > 0 ? "good" : change ? "bad" : null }, `${change > 0 ? "+" : ""}${change.toFixed(1)} %`) : null;
+    const slight = Math.abs(change) < 0.05; // written as 0.0 %, neither good nor bad
+    const says = slight ? "0.0 %" : `${change > 0 ? "+" : ""}${change?.toFixed(1)} %`;
+    const note = Number.isFinite(change) ? element("em", { class: slight ? null : change * better > 0 ? "good" : "bad" }, says) : null;
     return element("div", { class: "figure" }, element("div", { class: "values" }, ...shown), element("span", {}, label, note));
   });
   node.classList.toggle("two", runs.length > 1);
