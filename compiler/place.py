@@ -79,6 +79,8 @@ class Placement:
     @property
     def footprints(self) -> tuple[Rect, ...]:
         """The rectangle of the mesh each block lies in, skipped rows and columns included."""
+        if not any(self.skipped_columns) and not any(self.skipped_rows):
+            return self.rects
         return tuple(frame.footprint for frame in self.frames)
 
     def describe(self) -> list[str]:

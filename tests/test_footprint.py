@@ -171,6 +171,13 @@ def test_what_finds_no_place_among_defects_says_why():
     assert "defects" in refused.value.message
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_without_a_mesh_given_the_smallest_that_places_is_taken(seed):
+    for placer in ("snake", "greedy"):
+        options = PlaceOptions(placer, defects=DefectOptions(None, 0.02, 0.01, seed))
+        place_model("kjv", SPEC, options=options).placement.verify()
+
+
 def test_the_host_comes_in_beside_a_dead_pe(clean):
     blocks = clean[0].placement
     column = tuple((0, y) for y in range(4))

@@ -126,6 +126,8 @@ class Problem:
         """What a block of `rect`'s size takes on the mesh with its corner there; None where it cannot be."""
         if self.footprints is None:
             return rect
+        if not self.mesh.contains(rect):
+            return None
         across, down = self.footprints.skipped(rect.width, rect.height)[rect.y, rect.x].tolist()
         return None if across < 0 else Rect(rect.x, rect.y, rect.width + across, rect.height + down)
 
