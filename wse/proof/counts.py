@@ -69,7 +69,7 @@ def _count(program: Program, kinds: frozenset[Kind]) -> _Counts:
     for n, cls in enumerate(program.classes):
         exact = set(once(program, cls).tolist())
         rows = class_rows(program.code, cls.task_entry)
-        moving = np.isin(program.code[np.ix_(rows, [operand + Operand.KIND for operand in (Col.D, Col.A, Col.B)])], list(kinds))
+        moving = np.isin(program.code[rows][:, [operand + Operand.KIND for operand in (Col.D, Col.A, Col.B)]], list(kinds))
         for i in rows[moving.any(axis=1)].tolist():
             row = program.code[i]
             for operand in (Col.D, Col.A, Col.B):
