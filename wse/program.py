@@ -149,10 +149,15 @@ class HostPort:
 
 def class_rows(code: np.ndarray, task_entry: tuple[int, ...]) -> np.ndarray:
     """Indices of the rows of `code` that a class's tasks are made of, without their ENDs."""
-    ends = np.flatnonzero(code[:, Col.OP] == Op.END)
-    entries = [entry for entry in task_entry if entry >= 0]
-    spans = [np.arange(entry, ends[at]) for entry, at in zip(entries, np.searchsorted(ends, entries), strict=True)]
-    return np.concatenate([np.zeros(0, np.int64), *spans])
+    return np.concatenate([np.zeros(0, np.int64), *(np.arange(entry, _end(code, entry)) for entry in task_entry if entry >= 0)])
+
+
+def _end(code: np.ndarray, entry: int) -> int:
+    """The row of the first END from row `entry` on."""
+    size = 64
+    while not (is_end := code[entry : entry + size, Col.OP] == Op.END).any():
+        size *= 2
+    return entry + int(is_end.argmax())
 
 
 @dataclass(frozen=True)
@@ -198,6 +203,11 @@ class Program:
         return np.where(self._channel_key[at] == wanted, at, -1)
 
     @cached_property
+    def sends_controls(self) -> bool:
+        """Whether some instruction sends control wavelets."""
+        return bool((self.code[:, Col.D + Operand.KIND] == Kind.CONTROL_OUT).any())
+
+    @cached_property
     def _channel_key(self) -> np.ndarray:
         """A number for each channel that is the same for no other, ascending; then one that is no channel's."""
         return np.append(self.channel_pe * self.spec.num_colors + self.channel_color, -1)
@@ -205,8 +215,7 @@ class Program:
     @property
     def reactive(self) -> bool:
         """Whether a wavelet can wake a core that has ended: it names a task, or a task is bound to its color."""
-        controls = (self.code[:, Col.D + Operand.KIND] == Kind.CONTROL_OUT).any()
-        return bool(controls) or any(cls.bindings for cls in self.classes)
+        return self.sends_controls or any(cls.bindings for cls in self.classes)
 
     def channel_ports(self) -> tuple[np.ndarray, np.ndarray]:
         """(rx, tx) masks of each channel, int64 (num_channels,): the ports that have a FIFO, and that wavelets can ever leave through."""

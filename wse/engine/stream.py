@@ -122,7 +122,7 @@ def run_stream(
                     b_word = ring[slot, 1]
             if takes_both:
                 b_word = pop(fifo, ring, event, wheel, clock, todo, fb, at)
-            bits = 0
+            bits = np.int64(0)
             while pos < stop:
                 a_bits, b_bits = a_addr, b_addr
                 if fa >= 0:

@@ -44,7 +44,7 @@ def can_start(program: Program, cls: CodeClass, task: int) -> bool:
     code = program.code[class_rows(program.code, cls.task_entry)]
     named = ((code[:, Col.OP] == Op.ACTIVATE) | (code[:, Col.DONE] == Done.ACTIVATE)) & (code[:, Col.TASK] == task)
     fifos = any(task in (fifo.on_push, fifo.on_pop) for fifo in cls.fifos)
-    return bool(named.any()) or fifos or bool((program.code[:, Col.D + Operand.KIND] == Kind.CONTROL_OUT).any())
+    return bool(named.any()) or fifos or program.sends_controls
 
 
 def _never_unblocked(program: Program, cls: CodeClass) -> list[int]:
@@ -69,7 +69,7 @@ def _count(program: Program, kinds: frozenset[Kind]) -> _Counts:
     for n, cls in enumerate(program.classes):
         exact = set(once(program, cls).tolist())
         rows = class_rows(program.code, cls.task_entry)
-        moving = np.isin(program.code[np.ix_(rows, [operand + Operand.KIND for operand in (Col.D, Col.A, Col.B)])], list(kinds))
+        moving = np.isin(program.code[rows][:, [operand + Operand.KIND for operand in (Col.D, Col.A, Col.B)]], list(kinds))
         for i in rows[moving.any(axis=1)].tolist():
             row = program.code[i]
             for operand in (Col.D, Col.A, Col.B):

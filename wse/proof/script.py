@@ -83,10 +83,10 @@ class _Follow:
         others = program.code[class_rows(program.code, cls.task_entry[1:])]
         kinds = others[:, [operand + Operand.KIND for operand in (Col.D, Col.A, Col.B)]]
         moves = np.isin(kinds, list(RECEIVES | SENDS | FIFO_KINDS)).any() or cls.bindings
-        controls = (program.code[:, Col.D + Operand.KIND] == Kind.CONTROL_OUT).any()
         fifos = any(task >= 0 for fifo in cls.fifos for task in (fifo.on_push, fifo.on_pop))
         by_microthreads = ((rows[:, Col.THREAD] > 0) & (rows[:, Col.DONE] != Done.NOTHING)).any()
-        self.ordered = not (cls.bindings or controls or fifos or by_microthreads)  # the main thread alone says which task is next
+        # whether the main thread alone says which task is next
+        self.ordered = not (cls.bindings or program.sends_controls or fifos or by_microthreads)
         self.ends = self.ordered or not (moves or can_start(program, cls, 0))
         late = rows[(rows[:, Col.THREAD] > 0) & (rows[:, Col.D + Operand.KIND] == Kind.REG)]
         self.late = set(late[:, Col.D + Operand.BASE].tolist())  # what microthreads write, some time
