@@ -2,7 +2,8 @@
 
 Lanes that are not shared have one thread that sends and one that takes, so what can be done stays possible until it is done, and the order
 does not matter (a Kahn network with bounded channels). No real run gets further: the first operation that did would find no more wavelets
-and no more room than this run leaves.
+and no more room than this run leaves. Where a way branches, each branch is given all the room on it, though a router sends to all at once:
+some hangs of multicasts are only seen when they run.
 """
 
 from __future__ import annotations
