@@ -51,7 +51,7 @@ def load_state(program: Program) -> State:
     clock[Clock.NUM_ROUTER_FIFOS] = num_router_fifos
     clock[Clock.CAN_FAULT] = can_fault(program, plan)
     clock[Clock.BANKS], clock[Clock.REACTIVE] = spec.bank_conflicts, program.reactive
-    part_entity, part_start = find_parts(program, fifo, chan, first_core)
+    part_entity, part_start = find_parts(program, fifo, chan, rival, first_core)
     rewrites = (program.code[:, Col.OP] == Op.REROUTE).any()  # ties a core to a route it has no other part in
     if clock[Clock.CAN_FAULT] or clock[Clock.REACTIVE] or rewrites or len(sink) or program.prints:
         part_start = part_start[[0, -1]]

@@ -1,4 +1,4 @@
-"""Parts: groups of PEs that no route connects, run one after another so that each stays in the processor's cache.
+"""Parts: groups of PEs that neither a route nor a shared link connects, run one after another so that each stays in the processor's cache.
 
 Parts share nothing but the end of the run. Each runs to its own end; then the run's end is known, and what is
 left to do in the others up to then is done. Not for programs that can fault or have outputs: there a part could go on for too long.
@@ -9,18 +9,20 @@ from __future__ import annotations
 import numpy as np
 
 from wse._jit import kernel, leaf
-from wse.engine.state import Clock, Core, Event, Fifo
+from wse.engine.state import Chan, Clock, Core, Event, Fifo
 from wse.engine.wheel import schedule
 from wse.program import Program
 
 MOST_PARTS = 1024
 
 
-def find_parts(program: Program, fifo: np.ndarray, chan: np.ndarray, first_core: int) -> tuple[np.ndarray, np.ndarray]:
+def find_parts(
+    program: Program, fifo: np.ndarray, chan: np.ndarray, rival: np.ndarray, first_core: int
+) -> tuple[np.ndarray, np.ndarray]:
     """(entities sorted by part, index of each part's first, ending with their number)."""
     num_entities = first_core + len(program.core_pe)
     parent = np.arange(num_entities)
-    _join(parent, fifo, chan)
+    _join(parent, fifo, chan, rival)
     labels, part = np.unique(parent, return_inverse=True)
     if len(labels) > MOST_PARTS:  # parts are independent, so several together are too
         part = part * MOST_PARTS // len(labels)
@@ -30,14 +32,24 @@ def find_parts(program: Program, fifo: np.ndarray, chan: np.ndarray, first_core:
 
 
 @kernel
-def _join(parent: np.ndarray, fifo: np.ndarray, chan: np.ndarray) -> None:
-    """Union-find over FIFOs: what puts wavelets in and what takes them out belong together; ends with the root of each entity."""
+def _join(parent: np.ndarray, fifo: np.ndarray, chan: np.ndarray, rival: np.ndarray) -> None:
+    """Union-find: what puts wavelets into a FIFO and what takes them out belong together, and channels that share a tx port do.
+
+    Ends with the root of each entity.
+    """
     for f in range(len(fifo)):
-        a = _root(parent, fifo[f, Fifo.PRODUCER])
-        b = _root(parent, fifo[f, Fifo.CONSUMER])
-        parent[max(a, b)] = min(a, b)
+        _unite(parent, fifo[f, Fifo.PRODUCER], fifo[f, Fifo.CONSUMER])
+    for c in range(len(chan)):
+        for i in range(chan[c, Chan.RIVALS], chan[c, Chan.RIVALS] + chan[c, Chan.NUM_RIVALS]):
+            _unite(parent, c, rival[i])
     for e in range(len(parent)):
         parent[e] = _root(parent, e)
+
+
+@leaf
+def _unite(parent, a, b):
+    a, b = _root(parent, a), _root(parent, b)
+    parent[max(a, b)] = min(a, b)
 
 
 @leaf
