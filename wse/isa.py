@@ -104,6 +104,9 @@ by cycle, as without. It happens in the cycle t in which the main thread would i
 number follow each other. It shows one value, 32 bits of a register or an element of an array, as an instruction issued in t
 would see it: as of the end of t - 1, but for the register of a data task picked in t.
 
+NaNs. What is computed from a NaN is a NaN; its bits are those of the NaN, made quiet, but of several which one is not specified
+(the host's processor decides). Nothing but reading a float as an integer can tell.
+
 Ends of a run. With outputs awaited, when the last has arrived. With none awaited, when every program has ended: no task running
 or activated, no operation under way, and no wavelet queued or under way in an input queue that a task is bound to. In a program
 that is reactive (an instruction sends control wavelets, or a task is bound to a color) a core that has ended can be woken, so

@@ -15,6 +15,8 @@ import numpy as np
 from wse.isa import Op, Type
 
 NAN = 0x7FC00000
+two_nans: list[tuple[int, int]] = []
+"""Results so far of two NaNs with different bits: which of them comes out is not specified."""
 
 
 def f32(bits: int) -> np.float32:
@@ -63,6 +65,10 @@ def compute(op: Op, type: Type, a: int, b: int, d: int) -> int:
         return bits_of_f32(np.float32(i32(a)))
     if type is Type.I32:
         return bits_of_i32(_INTEGER[op](i32(a), i32(b)))
+    if op is not Op.MAX and op is not Op.MIN:
+        nans = {bits for bits in (a, b, *([d] if op is Op.FMAC else [])) if np.isnan(f32(bits))}
+        if len(nans) > 1:
+            two_nans.append((a, b))
     with np.errstate(all="ignore"):
         if op is Op.FMAC:
             return bits_of_f32(f32(d) + f32(a) * f32(b))
