@@ -196,7 +196,7 @@ def read_placement(path: Path) -> Placement:
         names = tuple(str(b["name"]) for b in blocks)
         inputs, outputs = (tuple(FREE if b.get(key) is None else SIDES[b[key]] for b in blocks) for key in ("input", "output"))
         skipped = [tuple(tuple(sorted(int(n) for n in b.get(f"skipped_{lines}", ()))) for b in blocks) for lines in ("columns", "rows")]
-        placement = Placement(width, height, rects, names, inputs, outputs, dict(table.get("about", {})), defects, *skipped)
+        placement = Placement(width, height, rects, names, inputs, outputs, dict(table.get("about", {})), defects, skipped[0], skipped[1])
         return placement.fitted(i for i, b in enumerate(blocks) if "skipped_columns" not in b and "skipped_rows" not in b)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error.message}", help=error.help) from None

@@ -74,7 +74,10 @@ def _larger_mesh(problem: Problem) -> str | None:
         def grown(by: int, right: int = right, down: int = down) -> Problem:
             return replace(problem, width=problem.width + right * by, height=problem.height + down * by)
 
-        by = _least(lambda by, grown=grown: fits(grown(by)), MAX_SIDE - max(problem.width, problem.height))
+        def grown_fits(by: int, grown: Callable[[int], Problem] = grown) -> bool:
+            return fits(grown(by))
+
+        by = _least(grown_fits, MAX_SIDE - max(problem.width, problem.height))
         if by is not None:
             mesh = grown(by)
             found.append((mesh.width * mesh.height, f"--mesh {mesh.width}x{mesh.height} would do"))
