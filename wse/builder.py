@@ -214,7 +214,7 @@ class ProgramBuilder:
         rect, mesh = Rect(x, y, 1, 1), Rect(0, 0, self.width, self.height)
         this = f"host {what} '{name}' of color {color} at PE ({x},{y})"
         if not mesh.contains(rect):  # host ports are physical, in a frame too
-            raise _refusal(f"{this}: outside the mesh of {self.width}x{self.height} PEs", "host ports are at its outer edge", rect)
+            raise _refusal(f"{this} is outside the mesh of {self.width}x{self.height} PEs", "host ports are at its outer edge", rect)
         self._check_color(color, rect)
         dx, dy = PORT_STEP.get(port, (0, 0))
         if mesh.contains(Rect(x + dx, y + dy, 1, 1)):

@@ -1,8 +1,9 @@
 """Defects: which PEs and links of a wafer are dead, as a map that is given in a file or drawn from a seed.
 
 * A **dead PE** has no core: no code, no data, no ramp, no host port. Its router still passes wavelets straight on, from one side to the
-  opposite one, in any color; it neither turns nor copies them. (Wafers are made usable by redundant cores and links around those
-  that fail, Hot Chips 2019; what a router beside a dead core can still do is not published. The rule is ours.)
+  opposite one, in any color; it neither turns nor copies them. (The chip has spare cores, and spare links that lead around those
+  that fail: Hot Chips 31; 900,000 of the WSE-3's 970,000 cores are in use: cerebras.ai, "100x Defect Tolerance". How its fabric is
+  rewired in detail is not published. This rule is ours, and simpler.)
 * A **dead router** is a dead PE that passes nothing.
 * A **dead link** is crossed by no wavelet, either way.
 
