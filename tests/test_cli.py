@@ -100,7 +100,7 @@ def test_a_bad_machine_file_is_refused_naming_file_and_key(text, words, tmp_path
 @pytest.mark.parametrize(
     ("options", "code", "words"),
     [
-        (["--mesh", "4x4"], 3, ["4x4", "68 PEs needed, 16 free", "--mesh 9x9 would do"]),
+        (["--mesh", "4x4"], 3, ["4x4", "68 PEs needed, 16 free", "--mesh 4x17 would do"]),
         (["--mesh", "9999999x9999999"], 2, ["9999999x9999999", "wse2", "750x994"]),
         (["--mesh", "0x4"], 2, ["--mesh wants WxH", "0x4"]),
         (["--arch", "toy", "--set", "width=2", "--set", "height=3"], 3, ["block 'layer'", "2x3 PEs"]),
