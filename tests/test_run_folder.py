@@ -187,6 +187,7 @@ def test_a_damaged_or_foreign_folder_is_one_clear_error(name, how, words, tmp_pa
     [
         (["nosuch", "-o", "x.html"], "is not a run folder"),
         (["FOLDER"], "nothing to write"),
+        (["FOLDER", "-o", "x.png"], "named like a picture"),
         (["FOLDER", "FOLDER", "FOLDER", "-o", "x.html"], "one run or two"),
         (["FOLDER", "FOLDER", "--terminal"], "show one run"),
         (["FOLDER", "--terminal", "--metric", "activ"], "did you mean 'active'"),

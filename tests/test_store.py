@@ -6,6 +6,7 @@ from reference.programs import random_case
 
 from wse.builder import ProgramBuilder
 from wse.errors import ConfigError
+from wse.files import write_text
 from wse.machine import Machine
 from wse.program import Rect
 from wse.spec import load_spec
@@ -45,3 +46,13 @@ def test_a_damaged_file_is_refused(tmp_path):
             load(path)
     with pytest.raises(ConfigError, match="cannot read"):
         load(tmp_path / "missing.npz")
+
+
+def test_a_new_file_gets_the_usual_permissions_and_one_that_is_there_keeps_its_own(tmp_path) -> None:
+    plain, path = tmp_path / "plain", tmp_path / "written"
+    plain.write_text("")
+    write_text(path, "once")
+    assert path.stat().st_mode == plain.stat().st_mode
+    path.chmod(0o640)
+    write_text(path, "twice")
+    assert path.stat().st_mode & 0o777 == 0o640

@@ -34,9 +34,19 @@ def open_new(path: Path) -> Iterator[BinaryIO]:
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
+        os.chmod(name, _mode(path))
         os.replace(name, path)
     except BaseException as error:
         os.unlink(name)
         if isinstance(error, OSError):
             raise ConfigError(f"cannot write {path}: {error.strerror}") from None
         raise
+
+
+def _mode(path: Path) -> int:
+    """The permissions of the file there is, or those that a new one gets; a temporary file's are for its owner alone."""
+    if path.exists():
+        return path.stat().st_mode & 0o777
+    mask = os.umask(0)
+    os.umask(mask)
+    return 0o666 & ~mask

@@ -34,6 +34,8 @@ def report(
         raise ConfigError(f"a report shows one run or two, got {len(folders)}")
     if not (output or png or svg or terminal):
         raise ConfigError("nothing to write", help="say -o run.html, --png FILE, --svg FILE or --terminal")
+    if output is not None and output.suffix in (".png", ".svg"):
+        raise ConfigError(f"-o writes a page, but {output} is named like a picture", help=f"say --{output.suffix[1:]} {output}")
     chosen = find_metric(metric)
     if len(folders) == 2 and (png or svg or terminal):
         raise ConfigError("pictures and the terminal show one run", help="compare two runs on a page: -o run.html")
