@@ -13,7 +13,7 @@ from wse.builder import ProgramBuilder
 from wse.engine.state import Core, Thread
 from wse.engine.state import Phase as Stage
 from wse.errors import DeadlockError
-from wse.hang.fold import rectangles
+from wse.fold import rectangles
 from wse.hang.nodes import THREADS
 from wse.isa import Done, Port, Status
 from wse.machine import Machine

@@ -19,8 +19,8 @@ from wse.crosscheck import TokenCheck
 from wse.errors import DoesNotFitError
 from wse.isa import Col, Command, Op, Port
 from wse.machine import Machine
-from wse.opcost import class_rows, cost_by_op
-from wse.program import Rect
+from wse.opcost import cost_by_op
+from wse.program import Rect, class_rows
 from wse.report import WIDTH, print_report
 from wse.runner import Session
 from wse.spec import load_spec
@@ -90,7 +90,7 @@ def test_rows_of_a_class_are_those_its_pes_run():
     machine.check(machine.run())
     counters = machine.counters()
     for k, cls in enumerate(program.core_class):
-        assert len(class_rows(program, program.classes[cls])) == counters.instructions[k]
+        assert len(class_rows(program.code, program.classes[cls].task_entry)) == counters.instructions[k]
 
 
 def test_every_busy_cycle_belongs_to_an_op(session, summary):

@@ -12,6 +12,7 @@ from test_decode import wse
 
 from wse.compiler.place import read_placement
 from wse.errors import ConfigError
+from wse.fold import rectangles
 from wse.isa import Port
 from wse.machine import Machine
 from wse.program import Rect
@@ -22,7 +23,6 @@ from wse.view.folder import read_run, write_run
 from wse.view.frames import Sampler
 from wse.view.page import build_page
 from wse.view.record import config_toml, record, straight_pieces
-from wse.view.tables import rectangles
 
 
 @pytest.fixture(scope="module")
@@ -214,7 +214,7 @@ def test_pes_fold_to_disjoint_rectangles_that_cover_them():
         mask = rng.random((9, 11)) < density
         y, x = np.nonzero(mask)
         cover = np.zeros(mask.shape, int)
-        found = rectangles(x, y)
+        found = list(rectangles(y * mask.shape[1] + x, mask.shape[1]))
         for rect in found:
             cover[rect.y : rect.y + rect.height, rect.x : rect.x + rect.width] += 1
         assert np.array_equal(cover, mask.astype(int))

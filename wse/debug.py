@@ -271,8 +271,8 @@ class Debugger:
     # --- what a breakpoint names ----------------------------------------------------------------------------------
 
     def _cores(self, pes: Rect) -> np.ndarray:
-        x, y = self.machine.program.core_pe % self.machine.program.width, self.machine.program.core_pe // self.machine.program.width
-        return np.flatnonzero((x >= pes.x) & (x < pes.x + pes.width) & (y >= pes.y) & (y < pes.y + pes.height))
+        program = self.machine.program
+        return np.flatnonzero(program.inside(program.core_pe, pes))
 
     def _rows(self, point: Breakpoint) -> np.ndarray:
         """Rows of code, without prints, that an instruction's breakpoint stops at."""
@@ -287,9 +287,7 @@ class Debugger:
 
     def _channels(self, point: Breakpoint) -> np.ndarray:
         program = self.machine.program
-        x, y = program.channel_pe % program.width, program.channel_pe // program.width
-        inside = (x >= point.pes.x) & (x < point.pes.x + point.pes.width) & (y >= point.pes.y) & (y < point.pes.y + point.pes.height)
-        return np.flatnonzero(inside & (program.channel_color == point.color))
+        return np.flatnonzero(program.inside(program.channel_pe, point.pes) & (program.channel_color == point.color))
 
     def _holders(self, point: Breakpoint) -> list[int]:
         """Cores that have the symbol."""

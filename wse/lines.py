@@ -36,10 +36,7 @@ def line_cycles(program: Program, counters: Counters, pes: Rect | None = None) -
     """
     num_lines = len(program.source_lines)
     pes_of_line, wanted = np.zeros(num_lines, np.int64), np.zeros(num_lines, bool)
-    x, y = program.core_pe % program.width, program.core_pe // program.width
-    inside = np.ones(len(x), bool)
-    if pes is not None:
-        inside = (x >= pes.x) & (x < pes.x + pes.width) & (y >= pes.y) & (y < pes.y + pes.height)
+    inside = program.inside(program.core_pe, pes or Rect(0, 0, program.width, program.height))
     members = np.bincount(program.core_class, minlength=len(program.classes))
     chosen = np.bincount(program.core_class[inside], minlength=len(program.classes))
     for cls, num, num_inside in zip(program.classes, members, chosen, strict=True):

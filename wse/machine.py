@@ -201,11 +201,11 @@ class Machine:
 
     def print_from(self, pes: Iterable[Rect]) -> None:
         """From now on show only what PEs of these rectangles print."""
-        chosen = np.zeros((self.program.height, self.program.width), bool)
+        chosen = np.zeros(len(self.program.core_pe), bool)
         for rect in pes:
-            chosen[rect.y : rect.y + rect.height, rect.x : rect.x + rect.width] = True
+            chosen |= self.program.inside(self.program.core_pe, rect)
         marks = self._state.core[:, Core.MARKS]
-        marks[...] = marks & ~np.int64(Marks.PRINTS) | chosen.ravel()[self.program.core_pe] * Marks.PRINTS
+        marks[...] = marks & ~np.int64(Marks.PRINTS) | chosen * Marks.PRINTS
 
     def mark_stops(self, rows: np.ndarray, cores: np.ndarray) -> None:
         """Have the engine mark where these cores issue these rows of code (for a debugger), and no others."""

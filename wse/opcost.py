@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from wse.compiler.cost import TAKE_IN
-from wse.isa import Col, Op
-from wse.program import CodeClass, Program, Rect
+from wse.program import Program, Rect, class_rows
 
 COLLECTIVES = ("reduce", "broadcast")
 BETWEEN = (TAKE_IN, "pass_on", "next_token", "kept")
@@ -52,14 +51,14 @@ def block_op_cycles(program: Program, row_elapsed: np.ndarray, rects: Iterable[R
     """
     names, op_of = _ops_of_rows(program)
     members = np.bincount(program.core_class, minlength=len(program.classes))
-    rows = [class_rows(program, cls) for cls in program.classes]
+    rows = [class_rows(program.code, cls.task_entry) for cls in program.classes]
     pes_of_row = np.zeros(len(program.code), np.int64)
     for mine, num in zip(rows, members, strict=True):
         pes_of_row[mine] += num
     mean = row_elapsed / (np.maximum(1, pes_of_row) * num_tokens)
     result = []
     for rect in rects:
-        inside = pes_inside(program.core_pe, program.width, rect)
+        inside = program.inside(program.core_pe, rect)
         cycles, pes = np.zeros(len(names)), np.zeros(len(names), np.int64)
         for cls, num in zip(*np.unique(program.core_class[inside], return_counts=True), strict=True):
             mine = op_of[rows[cls]]
@@ -67,12 +66,6 @@ def block_op_cycles(program: Program, row_elapsed: np.ndarray, rects: Iterable[R
             pes[np.unique(mine)] += num
         result.append({name: float(cycles[i] / pes[i]) for i, name in enumerate(names) if pes[i]})
     return result
-
-
-def pes_inside(pe: np.ndarray, width: int, rect: Rect) -> np.ndarray:
-    """Which of some PEs, by their index on a mesh so wide, lie in `rect`."""
-    x, y = pe % width, pe // width
-    return (x >= rect.x) & (x < rect.x + rect.width) & (y >= rect.y) & (y < rect.y + rect.height)
 
 
 def _ops_of_rows(program: Program) -> tuple[list[str], np.ndarray]:
@@ -87,12 +80,5 @@ def _pes_by_op(program: Program, op_of: np.ndarray, num_ops: int) -> np.ndarray:
     members = np.bincount(program.core_class, minlength=len(program.classes))
     pes = np.zeros(num_ops, np.int64)
     for cls, num in zip(program.classes, members, strict=True):
-        pes[np.unique(op_of[class_rows(program, cls)])] += num
+        pes[np.unique(op_of[class_rows(program.code, cls.task_entry)])] += num
     return pes
-
-
-def class_rows(program: Program, cls: CodeClass) -> np.ndarray:
-    """Rows of `Program.code` that PEs of a class can run, without the ends of tasks."""
-    ends = np.flatnonzero(program.code[:, Col.OP] == Op.END)
-    entries = [entry for entry in cls.task_entry if entry >= 0]
-    return np.concatenate([np.arange(entry, ends[np.searchsorted(ends, entry)]) for entry in entries] or [np.zeros(0, np.int64)])

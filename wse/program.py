@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from wse.isa import Col, Kind, Op, Operand, Port, Switch, Type
+from wse.isa import PORT_STEP, Col, Kind, Op, Operand, Port, Switch, Type
 from wse.spec import MachineSpec
 
 if TYPE_CHECKING:
     from wse.defects import Defects
     from wse.frame import Frame
+
+NO_ROUTE, OFF_MESH = -1, -2  # in place of the index of a channel
 
 NO_OP = "other"
 """Name of what code belongs to when its writer named no op."""
@@ -50,6 +52,10 @@ class Rect:
             and other.x + other.width <= self.x + self.width
             and other.y + other.height <= self.y + self.height
         )
+
+    def holds(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Which of the PEs at these coordinates lie inside, bool."""
+        return (x >= self.x) & (x < self.x + self.width) & (y >= self.y) & (y < self.y + self.height)
 
     def overlaps(self, other: Rect) -> bool:
         """Whether the two share a PE."""
@@ -196,11 +202,23 @@ class Program:
         i = int(np.searchsorted(self.core_pe, pe))
         return i if i < len(self.core_pe) and self.core_pe[i] == pe else -1
 
-    def channels_at(self, pe: np.ndarray, color: int) -> np.ndarray:
-        """Index of the channel of `color` at each of these PEs, int64, or -1 where it has no route."""
+    def channels_at(self, pe: np.ndarray, color: int | np.ndarray) -> np.ndarray:
+        """Index of the channel of `color` at each of these PEs, int64, or `NO_ROUTE`."""
         wanted = np.asarray(pe) * self.spec.num_colors + color
         at = np.searchsorted(self._channel_key[:-1], wanted)
-        return np.where(self._channel_key[at] == wanted, at, -1)
+        return np.where(self._channel_key[at] == wanted, at, NO_ROUTE)
+
+    def inside(self, pe: np.ndarray, rect: Rect) -> np.ndarray:
+        """Which of these PEs lie in `rect`, bool."""
+        return rect.holds(pe % self.width, pe // self.width)
+
+    def across(self, channels: np.ndarray, port: Port) -> np.ndarray:
+        """Per channel that of its color at the neighbouring PE on the side of `port`, int64; `NO_ROUTE`, or `OFF_MESH` without a PE."""
+        dx, dy = PORT_STEP[port]
+        pe = self.channel_pe[channels]
+        x, y = pe % self.width + dx, pe // self.width + dy
+        at = self.channels_at(y * self.width + x, self.channel_color[channels])
+        return np.where(Rect(0, 0, self.width, self.height).holds(x, y), at, OFF_MESH)
 
     @cached_property
     def sends_controls(self) -> bool:

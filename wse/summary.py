@@ -19,7 +19,7 @@ from wse.compiler.lower import CACHE_ARRAYS, TABLE_ARRAYS, WEIGHT_ARRAYS
 from wse.crosscheck import TokenCheck
 from wse.isa import TYPE_BYTES, OpClass, Port, Stall, Switch
 from wse.machine import Counters
-from wse.opcost import BETWEEN, block_op_cycles, cost_by_op, pes_inside
+from wse.opcost import BETWEEN, block_op_cycles, cost_by_op
 from wse.prediction import Prediction, predict
 from wse.program import Program, Rect
 from wse.provenance import SCHEMA
@@ -142,7 +142,7 @@ def max_context_fit(compiled: Compiled) -> int:
     config, program, spec = compiled.model.config, compiled.program, compiled.spec
     group, most = config.n_heads // config.n_kv_heads, []
     for block, rect in zip(compiled.blocks, compiled.placement.footprints, strict=True):
-        inside = pes_inside(program.core_pe, program.width, rect)
+        inside = program.inside(program.core_pe, rect)
         classes = [program.classes[k] for k in np.unique(program.core_class[inside])]
         used = [4 * cls.sram_words + cls.code_bytes for cls in classes if CACHE_ARRAYS[0] in cls.symbols]
         if used:
@@ -185,7 +185,7 @@ def _blocks(
     elapsed = block_op_cycles(program, counters.row_elapsed, rects, num_tokens)
     result = []
     for i, (block, rect, bound) in enumerate(zip(compiled.blocks, rects, bounds, strict=False)):
-        cores, channels = (pes_inside(pe, program.width, rect) for pe in (program.core_pe, program.channel_pe))
+        cores, channels = (program.inside(pe, rect) for pe in (program.core_pe, program.channel_pe))
         result.append({
             "name": block.name, "rect": str(rect), "num_pes": block.num_pes,
             "cycles_per_token": sum(cycles for op, cycles in elapsed[i].items() if op not in BETWEEN),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wse.cli.options import emit, emit_json, json_option, output_option, parse_mesh, progress_options, random_defect_options
+from wse.cli.options import arch_options, emit, emit_json, json_option, output_option, parse_mesh, progress_options, random_defect_options
 from wse.errors import ConfigError
 from wse.progress import Progress
 
@@ -66,8 +66,7 @@ def _drawn(found: Any) -> list[str]:
 
 @click.command(name="yield")
 @click.argument("model")
-@click.option("--arch", default="wse2", show_default=True, help="machine: a preset or a .toml file")
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="change a number of the machine")
+@arch_options
 @click.option("--mesh", metavar="WxH", help="mesh in PEs (default: the smallest that fits, larger where more is dead)")
 @click.option("--placer", default="greedy", show_default=True, help="snake, greedy, spectral or anneal")
 @click.option("--split", type=click.Choice(["layer", "half"]), default="layer", show_default=True, help="a block per layer, or two")

@@ -10,7 +10,7 @@ import click
 
 from wse.cli.options import emit, emit_json, hang_option, json_option, output_option, progress_options, reporting_hang
 from wse.cli.trace import requested, trace_options, write_machine_trace
-from wse.errors import ConfigError, ProgramError
+from wse.errors import ConfigError
 from wse.progress import Progress
 
 if TYPE_CHECKING:
@@ -99,13 +99,12 @@ def debug(program: Path, print_pes: tuple[str, ...], script: Path | None, quiet:
     """
     from wse.cli.prompt import Prompt
     from wse.debug import Debugger
-    from wse.verify import verify
+    from wse.proof import find_hangs
 
     machine = load_program(program, print_pes, refuse_hangs=False)
-    try:
-        verify(machine.program)
-    except ProgramError as error:
-        click.echo(error.render().replace("error", "warning", 1), err=True)
+    proven = next((finding for finding in find_hangs(machine.program) if finding.proven), None)
+    if proven is not None:
+        click.echo(proven.error().render().replace("error", "warning", 1), err=True)
     commands = None
     if script is not None:
         try:

@@ -7,7 +7,7 @@ import numpy as np
 from wse.engine.state import Chan, Fifo, Turn
 from wse.engine.tables import table
 from wse.isa import OPPOSITE, PORT_STEP, Pop, Port, Switch
-from wse.program import Program
+from wse.program import OFF_MESH, Program
 
 
 def load_fabric(program: Program) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -37,13 +37,13 @@ def load_fabric(program: Program) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     chan = table(num, max(Chan) + 1)
     chan[:, Chan.TX], chan[:, Chan.SWITCH] = program.channel_tx, -1
     exit_to = np.full((num, len(Port)), -1, np.int64)
-    for port, (dx, dy) in PORT_STEP.items():
+    for port in PORT_STEP:
         out = np.flatnonzero(exits & (1 << port))
-        x, y = pe[out] % program.width + dx, pe[out] // program.width + dy
-        inside = (x >= 0) & (x < program.width) & (y >= 0) & (y < program.height)
+        there = program.across(out, port)
+        inside = there != OFF_MESH
         for c in out[~inside]:
             exit_to[c, port] = -1 - _sink_index(program, int(pe[c]), int(color[c]), port)
-        there = np.searchsorted(pe * spec.num_colors + color, (y * program.width + x)[inside] * spec.num_colors + color[out[inside]])
+        there = there[inside]
         for at in np.flatnonzero(rx[there] != OPPOSITE[port]):
             there[at] = fifo_of[int(there[at]), OPPOSITE[port]]
         exit_to[out[inside], port] = there

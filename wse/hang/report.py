@@ -10,8 +10,8 @@ from functools import cached_property
 import numpy as np
 
 from wse.engine.state import Core, State
+from wse.fold import rectangles
 from wse.hang.ability import SEND, TAKE, Abilities, field
-from wse.hang.fold import rectangles
 from wse.hang.nodes import KINDS, THREADS, Kind, Nodes
 from wse.hang.roots import find_roots, walk
 from wse.hang.text import advise, describe

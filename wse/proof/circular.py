@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from wse.hang.fold import rectangles
+from wse.fold import rectangles
 from wse.hang.nodes import Kind
 from wse.hang.report import Span, Wait
 from wse.hang.text import advise, describe, places

@@ -27,19 +27,16 @@ def trace(program: Program) -> Nets:
 
     Colors with control wavelets have no `sinks`: those wavelets are not for the instructions that receive.
     """
-    pe, color, rx = program.channel_pe, program.channel_color, program.channel_rx
-    num = len(pe)
+    color, rx = program.channel_color, program.channel_rx
+    num = len(rx)
     root, steady = np.arange(num), np.ones(num, bool)
     steady[program.switches[:, Switch.CHANNEL]] = False
-    key = pe * program.spec.num_colors + color
     tx = program.channel_ports()[1]
-    for port, (dx, dy) in PORT_STEP.items():
+    for port in PORT_STEP:
         at = np.flatnonzero(rx == port)
-        x, y = pe[at] % program.width + dx, pe[at] // program.width + dy
-        inside = (x >= 0) & (x < program.width) & (y >= 0) & (y < program.height)
-        wanted = (y * program.width + x) * program.spec.num_colors + color[at]
-        there = np.minimum(np.searchsorted(key, wanted), num - 1)
-        good = inside & (key[there] == wanted) & (tx[there] >> OPPOSITE[port] & 1 == 1)
+        there = program.across(at, port)
+        at, there = at[there >= 0], there[there >= 0]
+        good = tx[there] >> OPPOSITE[port] & 1 == 1
         root[at[good]] = there[good]
     links = (root != np.arange(num)).astype(np.int64)
     for _ in range(num.bit_length() + 1):  # pointer doubling; only rings go on to the last

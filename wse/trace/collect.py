@@ -30,8 +30,7 @@ def switch_on(program: Program, state: State, selection: Selection | None) -> St
         (state.source, Source.TRACED, np.array([port.pe for port in program.host_in], np.int64)),
         (state.sink, Sink.TRACED, np.array([port.pe for port in program.host_out], np.int64)),
     ):
-        x, y = pe % program.width - rect.x, pe // program.width - rect.y
-        table[:, column] = (x >= 0) & (x < rect.width) & (y >= 0) & (y < rect.height)
+        table[:, column] = program.inside(pe, rect)
     state.clock[Clock.TRACED] = 0 if selection is None else selection.mask
     if selection is None:
         return state._replace(trace=np.zeros((0, len(Record)), np.int64))

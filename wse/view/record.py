@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wse.errors import ConfigError
+from wse.fold import rectangles
 from wse.isa import PORT_STEP, TYPE_BYTES, Port
 from wse.machine import Machine
 from wse.program import Program, Rect
 from wse.provenance import SCHEMA
 from wse.spec import MachineSpec
 from wse.view.frames import Frames, Sampler
-from wse.view.tables import BUSY, GRID, PE_COUNTS, STALL, Table, Tiling, grids, hops, inside, link_table, pe_table, rectangles
+from wse.view.tables import BUSY, GRID, PE_COUNTS, STALL, Table, Tiling, grids, hops, inside, link_table, pe_table
 
 if TYPE_CHECKING:
     from wse.compiler.route import Net
@@ -176,7 +177,7 @@ def memory_map(program: Program) -> dict[str, Any]:
     starts = np.searchsorted(program.core_class[by_class], np.arange(1, len(program.classes)))
     for cls, cores in zip(program.classes, np.split(by_class, starts), strict=True):
         members = program.core_pe[cores]
-        where = rectangles(members % program.width, members // program.width)
+        where = sorted(rectangles(members, program.width), key=lambda rect: (rect.y, rect.x))
         buffers = tuple(
             (s.name, s.address, s.num_elements * TYPE_BYTES[s.type], s.type.name.lower(), s.shape)
             for s in sorted(cls.symbols.values(), key=lambda s: s.address)

@@ -47,8 +47,7 @@ def hops(links: Table) -> np.ndarray:
 
 def inside(table: Table, rect: Rect) -> np.ndarray:
     """Which rows of a table lie in `rect`."""
-    x, y = table["x"], table["y"]
-    return (x >= rect.x) & (x < rect.x + rect.width) & (y >= rect.y) & (y < rect.y + rect.height)
+    return rect.holds(table["x"], table["y"])
 
 
 @dataclass(frozen=True)
@@ -90,23 +89,3 @@ def grids(pes: Table, links: Table, tiling: Tiling) -> dict[str, np.ndarray]:
         result[name] = tiling.add(at_link, links["sent"] * ((links["tx"] >> port) & 1))
     result["wait"] = tiling.add(at_link, links["wait"])
     return result
-
-
-def rectangles(x: np.ndarray, y: np.ndarray) -> list[Rect]:
-    """PEs, given once each, folded into disjoint rectangles: runs along rows, equal runs of neighbouring rows joined."""
-    order = np.lexsort((x, y))
-    x, y = x[order], y[order]
-    first = np.flatnonzero((np.diff(y, prepend=-2) != 0) | (np.diff(x, prepend=-2) != 1))
-    last = np.append(first[1:], len(x)) - 1
-    growing: dict[tuple[int, int], Rect] = {}
-    done = []
-    for a, b in zip(first, last, strict=True):
-        x0, y0, width = int(x[a]), int(y[a]), int(x[b] - x[a] + 1)
-        above = growing.pop((x0, width), None)
-        if above is not None and above.y + above.height == y0:
-            growing[x0, width] = Rect(x0, above.y, width, above.height + 1)
-            continue
-        if above is not None:
-            done.append(above)
-        growing[x0, width] = Rect(x0, y0, width, 1)
-    return sorted([*done, *growing.values()], key=lambda rect: (rect.y, rect.x))
