@@ -8,6 +8,7 @@ from typing import Any
 
 from wse.compiler.compile import fixed_problem
 from wse.compiler.cost import Cost, Part
+from wse.compiler.hops import block_costs, net_costs
 from wse.compiler.nets import KIND_NAMES, TRUNK
 from wse.compiler.partition import Partitioner
 from wse.compiler.place import Placement
@@ -59,17 +60,16 @@ class Change:
 def describe(name: str, placement: Placement, partitioner: Partitioner, measured: dict[str, Any] | None = None) -> Described:
     """Take a placement apart. Raises the error of the stage that refuses it."""
     problem = fixed_problem(placement, partitioner)
-    nets = route(placement, problem.dim, partitioner.spec.num_colors)
-    ends = (None, *placement.rects, None)
+    shapes, nets = placement.blocks(partitioner), route(placement, problem.dim, partitioner.spec.num_colors)
     blocks = {
-        block.name: Piece(costs[0], f"{block.width}x{block.height} at {rect}")
-        for (block,), costs, rect in zip(problem.shapes, problem.costs, placement.footprints, strict=True)
+        block.name: Piece(cost, f"{block.width}x{block.height} at {rect}")
+        for block, cost, rect in zip(shapes, block_costs(placement, shapes, partitioner), placement.footprints, strict=True)
     }
-    costs = {net.name: Piece(problem.net(i, ends[i], ends[i + 1]), _how(net)) for i, net in enumerate(nets)}
+    costs = {net.name: Piece(cost, _how(net)) for net, cost in zip(nets, net_costs(problem, placement, nets), strict=True)}
     hottest, wavelets = _hottest_link(nets, problem.dim)
     routes = report_routes(nets)
-    fullest = max(placement.blocks(partitioner), key=lambda block: block.sram_bytes)
-    total = problem.cost(placement)
+    fullest = max(shapes, key=lambda block: block.sram_bytes)
+    total = sum((piece.cost for piece in (*blocks.values(), *costs.values())), Cost(0, 0))
     facts = {
         "mesh": f"{placement.width}x{placement.height}",
         **({"defects": placement.defects.digest} if placement.defects is not None else {}),
