@@ -299,6 +299,13 @@ def test_rows_and_columns_are_grown_before_they_are_given_up():
     assert "36 PEs needed, 24 free" in text and "rows 0..1, columns 0..17 for 'layer 0' and 2 more would do" in text
 
 
+@pytest.mark.parametrize(("layers", "mesh"), [(5, (12, 7)), (7, (12, 9)), (9, (18, 7))])
+def test_the_spectral_placer_places_on_a_mesh_with_no_row_of_blocks_to_spare(layers, mesh):
+    problem = small_problem(mesh, layers=layers)
+    assert max(shape.width * shape.height for shape in problem.shapes[0][:1]) * layers > 0.65 * problem.mesh.num_pes
+    find_placement(problem, "spectral", QUICK)
+
+
 def test_a_search_cut_short_is_legal_all_the_same():
     problem = small_problem((24, 24))
     placement = find_placement(problem, "anneal", Search(time_budget=0.0, moves=10**9))
