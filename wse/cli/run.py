@@ -13,7 +13,7 @@ import click
 
 from wse.cli.options import compile_with, emit_json, hang_option, json_option, machine_options, progress_options, reporting_hang
 from wse.cli.trace import requested, trace_options, write_machine_trace
-from wse.errors import ConfigError, VerificationError
+from wse.errors import VerificationError
 from wse.progress import Progress
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def run(
     from wse.runner import Session
     from wse.summary import summarize
     from wse.view.folder import check_target, write_run
-    from wse.view.frames import Sampler
+    from wse.view.intervals import Sampler
     from wse.view.record import config_toml, record
     from wse.warmup import warm_up
 
@@ -63,12 +63,7 @@ def run(
         check_target(output, force)
     traced = requested(trace, trace_events, trace_pes, trace_cycles, trace_max)
     compiled = compile_with(progress, model, **options, head="logits" if temperature > 0 else "greedy")
-    tokenizer = compiled.model.tokenizer
-    if tokenizer is None:
-        raise ConfigError(f"model '{compiled.model.name}' has no tokenizer file")
-    ids = tokenizer.encode(prompt)
-    if not ids:
-        raise ConfigError("the prompt is empty")
+    tokenizer, ids = compiled.model.encode_prompt(prompt)
     rng = np.random.default_rng(seed)
     choose = (lambda logits: sample(logits, temperature, top_p, rng)) if temperature > 0 else None
     with progress.stage("loading the wafer"):

@@ -8,7 +8,6 @@ from typing import Any
 import click
 
 from wse.cli.options import compile_with, emit, emit_json, json_option, machine_options, output_option, progress_options
-from wse.errors import ConfigError
 from wse.progress import Progress
 
 
@@ -33,11 +32,7 @@ def verify(
     from wse.warmup import warm_up
 
     compiled = compile_with(progress, model, **options, keep_outputs=True)
-    if compiled.model.tokenizer is None:
-        raise ConfigError(f"model '{compiled.model.name}' has no tokenizer file")
-    ids = compiled.model.tokenizer.encode(prompt)
-    if not ids:
-        raise ConfigError("the prompt is empty")
+    _, ids = compiled.model.encode_prompt(prompt)
     with progress.stage("loading the wafer"):
         session = Session(compiled)
     session.check_room(len(ids), n_gen)
