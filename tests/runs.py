@@ -38,7 +38,8 @@ def made_up_run(
     rest = np.stack([totals[name] for name in GRID])
     intervals = []
     for i in range(num_intervals):
-        part = rest if i == num_intervals - 1 else rng.integers(0, 2 * rest // (num_intervals - i) + 1) if noise else rest // (num_intervals - i)
+        left = num_intervals - i
+        part = rest if left == 1 else rng.integers(0, 2 * rest // left + 1) if noise else rest // left
         intervals.append(part)
         rest = rest - part
     edges = np.linspace(0, cycles, num_intervals + 1).astype(np.int64)

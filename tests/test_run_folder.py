@@ -74,7 +74,8 @@ def test_a_run_survives_the_folder_as_csv_and_as_arrays(max_rows, tmp_path, monk
 
 def test_a_run_without_blocks_or_frames_survives_too(tmp_path):
     run = made_up_run(3, 3, blocks=0, num_intervals=1)
-    run = dataclasses.replace(run, intervals=dataclasses.replace(run.intervals, edges=np.zeros(1, np.int64), counts=run.intervals.counts[:0]))
+    none = dataclasses.replace(run.intervals, edges=np.zeros(1, np.int64), counts=run.intervals.counts[:0])
+    run = dataclasses.replace(run, intervals=none)
     write_run(run, tmp_path / "r")
     assert read_run(tmp_path / "r").blocks == () and len(read_run(tmp_path / "r").intervals) == 0
 

@@ -48,7 +48,9 @@ class Sampler:
     Use `run` in place of `Machine.run`, always with the same machine; results, cycles and counters are the same.
     """
 
-    def __init__(self, program: Program, *, max_intervals: int = MAX_INTERVALS, max_tiles: int = MAX_TILES, first_cycles: int = FIRST_CYCLES):
+    def __init__(
+        self, program: Program, *, max_intervals: int = MAX_INTERVALS, max_tiles: int = MAX_TILES, first_cycles: int = FIRST_CYCLES
+    ):
         if max_intervals < 2:
             raise ValueError("a sampler needs room for two intervals")
         self._program = program
