@@ -23,11 +23,13 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("model")
 @machine_options
-@click.option("-p", "--prompt", default="And the LORD spake unto Moses", show_default=True)
+@click.option("-p", "--prompt", default="And the LORD spake unto Moses", show_default=True, help="text to go on from")
 @click.option("-n", "--n-gen", default=32, show_default=True, type=click.IntRange(1), help="tokens to generate")
-@click.option("-t", "--temperature", default=0.0, type=click.FloatRange(0), help="0 is greedy, on the wafer")
-@click.option("--top-p", default=1.0, type=click.FloatRange(0, 1, min_open=True))
-@click.option("--seed", default=0, type=int, help="of sampling")
+@click.option("-t", "--temperature", default=0.0, show_default=True, type=click.FloatRange(0), help="0 is greedy, on the wafer")
+@click.option(
+    "--top-p", default=1.0, show_default=True, type=click.FloatRange(0, 1, min_open=True), help="sample among tokens of so much probability"
+)
+@click.option("--seed", default=0, show_default=True, type=int, help="of sampling")
 @click.option("--check/--no-check", default=None, help="compare the tokens with NumPy's (default: for small models)")
 @json_option
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="leave a run folder here, for `wse report`")
@@ -43,7 +45,7 @@ def run(
 ) -> None:  # fmt: skip
     """Compile MODEL, decode on the emulated wafer, report.
 
-    MODEL is a name from `wse models`, a folder or a file. With -o the report is written as JSON.
+    MODEL is a name from `wse models`, a folder or a file. The report goes to the terminal; -o leaves all of the run in a folder.
     """
     import numpy as np
     from rich.console import Console

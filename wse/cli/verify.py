@@ -14,7 +14,7 @@ from wse.progress import Progress
 @click.command()
 @click.argument("model")
 @machine_options
-@click.option("-p", "--prompt", default="And the LORD spake unto Moses", show_default=True)
+@click.option("-p", "--prompt", default="And the LORD spake unto Moses", show_default=True, help="text to go on from")
 @click.option("-n", "--n-gen", default=16, show_default=True, type=click.IntRange(1), help="tokens to generate and compare")
 @json_option
 @output_option
