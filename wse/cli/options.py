@@ -36,7 +36,7 @@ def machine_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 _ARCH_OPTIONS = (
-    click.option("--arch", default="wse2", show_default=True, help="machine: a preset (wse config list) or a .toml file"),
+    click.option("--arch", default="wse2", show_default=True, help="a preset (wse config list) or a .toml file"),
     click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="change a number: hop_cycles=2 (repeatable)"),
 )
 
@@ -59,7 +59,7 @@ class Rate(click.ParamType):
 
 
 _RANDOM_DEFECTS = (
-    click.option("--dead-pes", type=Rate(), default=0.0, metavar="RATE", help="share of all PEs dead, at random: 0.01 or 1% (default: none)"),
+    click.option("--dead-pes", type=Rate(), default=0.0, metavar="RATE", help="share of all PEs dead, at random: 1% (default: none)"),
     click.option("--dead-links", type=Rate(), default=0.0, metavar="RATE", help="likewise of all links between PEs (default: none)"),
     click.option("--dead-routers", is_flag=True, help="the routers of dead PEs pass nothing either"),
     click.option("--defect-seed", type=click.IntRange(0), default=0, show_default=True, metavar="N", help="decides which are dead"),
