@@ -134,6 +134,16 @@ class Model:
         """Stored numbers; a tied output counts once."""
         return sum(array.size for array in {id(array): array for array in self.weights.values()}.values())
 
+    def encode_prompt(self, text: str) -> tuple[Tokenizer, list[int]]:
+        """The model's tokenizer, and the token ids of `text`. Raises ConfigError where there is no tokenizer, or no token."""
+        if self.tokenizer is None:
+            help = "put tokenizer.json, or a llama2.c tokenizer.bin, beside the weights"
+            raise ConfigError(f"model '{self.name}' has no tokenizer file", notes=[self.source], help=help)
+        ids = self.tokenizer.encode(text)
+        if not ids:
+            raise ConfigError("the prompt is empty", help="give some text with -p: decoding starts from a token")
+        return self.tokenizer, ids
+
     def verify(self) -> None:
         """Raise ModelFileError when a weight is missing, unexpected, misshapen, of a wrong dtype, or not finite."""
         self.config.verify()

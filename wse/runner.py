@@ -34,7 +34,7 @@ class Session:
         sanitize: bool = False,
     ):
         """`choose` picks a token from logits (float32); it wants a model compiled with head "logits". `run` stands in for
-        `Machine.run`, to look at the machine on the way (`wse.view.frames.Sampler.run`). `sanitize`: as `Machine` takes it."""
+        `Machine.run`, to look at the machine on the way (`wse.view.intervals.Sampler.run`). `sanitize`: as `Machine` takes it."""
         self.compiled = compiled
         self.machine = Machine(compiled.program, sanitize)
         self.position = 0

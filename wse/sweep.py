@@ -112,9 +112,8 @@ def _figures(point: Point) -> dict[str, Any]:
     }  # fmt: skip
     if not point.n_gen:
         return figures
-    if placed.model.tokenizer is None:
-        raise ConfigError(f"model '{placed.model.name}' has no tokenizer file")
-    session, prompt = Session(compile_placed(placed)), placed.model.tokenizer.encode(point.prompt)
+    _, prompt = placed.model.encode_prompt(point.prompt)
+    session = Session(compile_placed(placed))
     tokens = list(session.generate(prompt, point.n_gen))
     positions = len(prompt) + len(tokens) - 1
     between = [b.cycle - a.cycle for a, b in itertools.pairwise(tokens)]
