@@ -100,7 +100,7 @@ def changes(a: Described, b: Described) -> tuple[list[Change], list[Change]]:
             Change(name, y.cost.cycles - x.cost.cycles, y.cost.hops - x.cost.hops, x.how, y.how)
             for name, (x, y) in pairs.items() if x.cost != y.cost
         ]  # fmt: skip
-        found.append(sorted(differ, key=lambda change: (-abs(change.hops), -abs(change.cycles), change.name)))
+        found.append(sorted(differ, key=lambda change: (-abs(change.hops), -abs(change.cycles))))
     return found[0], found[1]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import replace
 
+from wse.compiler.compile import Placed
 from wse.compiler.cost import Cost, Shape, block_cost, ceil_div
 from wse.compiler.nets import ASIDE, TRUNK
 from wse.compiler.partition import Block, Partitioner
@@ -26,6 +27,13 @@ def placed_shape(partitioner: Partitioner, block: Block, frame: Frame) -> Shape:
         return shape
     columns, rows = (tuple(b - a for a, b in itertools.pairwise(lines)) for lines in (frame.columns, frame.rows))
     return replace(shape, column_links=columns, row_links=rows)
+
+
+def routed_cost(placed: Placed, nets: tuple[Net, ...]) -> Cost:
+    """One token of a model that is placed and routed."""
+    partitioner = Partitioner(placed.model.config, placed.spec, placed.dtype, placed.context)
+    costs = block_costs(placed.placement, placed.blocks, partitioner), net_costs(placed.problem, placed.placement, nets)
+    return sum(itertools.chain(*costs), Cost(0, 0))
 
 
 def block_costs(placement: Placement, blocks: tuple[Block, ...], partitioner: Partitioner) -> tuple[Cost, ...]:

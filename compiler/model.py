@@ -88,6 +88,14 @@ class ModelConfig:
         return shapes | {"final_norm": (self.dim,), "output": (self.vocab_size, self.dim)}
 
 
+def verify_config(config: ModelConfig, source: Path) -> None:
+    """Raise ModelFileError naming the file when the numbers it holds cannot describe a model."""
+    try:
+        config.verify()
+    except ConfigError as error:
+        raise ModelFileError(f"{source}: {error.message.removeprefix('model config: ')}") from None
+
+
 @dataclass(frozen=True)
 class Model:
     """A loaded model: read-only weights by canonical name, float32 or float16."""
@@ -210,7 +218,7 @@ def _round(model: Model, name: str, array: np.ndarray, dtype: np.dtype) -> np.nd
         raise ModelFileError(
             f"model '{model.name}': tensor {name} holds {array[index]} at {list(index)}, which {dtype} cannot hold",
             notes=[f"the largest {dtype} is {np.finfo(dtype).max}"],
-            help="store the weights as f32",
+            help="--dtype f32 stores the weights as f32",
         )
     return _read_only(rounded)
 

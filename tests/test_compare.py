@@ -69,6 +69,16 @@ def test_two_files_and_a_run_folder_side_by_side(tmp_path):
     assert sum(c["hops"] for c in table["changes"][0]["blocks"] + table["changes"][0]["nets"]) == pytest.approx(second - first, abs=1)
 
 
+def test_a_placement_that_is_refused_is_named_with_its_model(tmp_path):
+    good, bad = tmp_path / "good.json", tmp_path / "bad.json"
+    assert wse("place", "kjv", "-o", good).returncode == 0
+    table = json.loads(good.read_text())
+    table["blocks"].pop()
+    bad.write_text(json.dumps(table))
+    done = wse("compare", good, bad)
+    assert done.returncode == 2 and "missing: 'final'" in done.stderr and f"in {bad}, of model kjv" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [

@@ -9,6 +9,7 @@ import pytest
 
 from wse.compiler.compile import DefectOptions, PlaceOptions, compile_model, compile_placed, place_model
 from wse.compiler.footprint import Footprints
+from wse.compiler.hops import routed_cost
 from wse.compiler.path import find_path
 from wse.compiler.place import read_placement
 from wse.compiler.route import route
@@ -125,6 +126,7 @@ def test_a_model_placed_around_defects_computes_the_same_bits(clean, placer, rat
     tokens, vectors = generate(compiled)
     assert tokens == clean[1][0]
     assert predicted_less_measured_hops(compiled) == 0
+    assert routed_cost(placed, compiled.nets).hops == predict(compiled, range(placed.context // 2, placed.context // 2 + 1)).total.hops
     if placer == "snake":  # which keeps to the default shapes, and so to the order of every sum
         assert [rect.width for rect in compiled.placement.rects] == [rect.width for rect in clean[0].placement.rects]
         assert vectors == clean[1][1]

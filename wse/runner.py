@@ -67,7 +67,8 @@ class Session:
             help = f"with this prompt at most -n {room} fits{longer}"
         else:
             help = f"at most {context - self.position} prompt tokens fit{longer}"
-        raise DoesNotFitError(f"{num_prompt} prompt tokens and {num} more need {need} positions; the context holds {context}", help=help)
+        tokens = f"{num_prompt} prompt token{'s' * (num_prompt != 1)}"
+        raise DoesNotFitError(f"{tokens} and {num} more need {need} positions; the context holds {context}", help=help)
 
     def step(self, tokens: list[int]) -> Token:
         """Feed `tokens`, wait for all their results; the token that follows the last."""

@@ -60,19 +60,23 @@ def _shelves(problem: Problem, blocks: list[Block], points: np.ndarray) -> Rects
     rects: dict[int, Rect] = {}
     y = 0
     while waiting:
-        num = _how_many(problem, blocks, waiting)
-        while num and (row := _row(problem, blocks, sorted(waiting[:num], key=lambda i: round(points[i, 0], 9)), points, y)) is None:
-            num -= 1  # what it skips takes room too
-        if not num:
-            y += 1
-            if y >= problem.height:
-                return None
-            continue
-        rects |= row  # type: ignore[operator]
-        places = [problem.footprint(rect) for rect in row.values()]  # type: ignore[union-attr]
-        y = max(there.y + there.height for there in places if there is not None)
-        waiting = waiting[num:]
+        row = _fullest_row(problem, blocks, waiting, points, y)
+        rects |= row
+        waiting = waiting[len(row) :]
+        bottoms = [there.y + there.height for rect in row.values() if (there := problem.footprint(rect)) is not None]
+        y = max(bottoms, default=y + 1)
+        if waiting and y >= problem.height:
+            return None
     return tuple(rects[i] for i in range(len(blocks)))
+
+
+def _fullest_row(problem: Problem, blocks: list[Block], waiting: list[int], points: np.ndarray, y: int) -> dict[int, Rect]:
+    """As many of those that wait as fit side by side with their tops at `y`, what they skip included; maybe none."""
+    for num in range(_how_many(problem, blocks, waiting), 0, -1):
+        row = _row(problem, blocks, sorted(waiting[:num], key=lambda i: round(points[i, 0], 9)), points, y)
+        if row is not None:
+            return row
+    return {}
 
 
 def _how_many(problem: Problem, blocks: list[Block], waiting: list[int]) -> int:

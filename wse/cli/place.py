@@ -32,8 +32,7 @@ def place(
     """
     from wse.compiler.compile import place_model
     from wse.compiler.cost import Cost
-    from wse.compiler.hops import block_costs, net_costs
-    from wse.compiler.partition import Partitioner
+    from wse.compiler.hops import routed_cost
     from wse.compiler.placers import Search
     from wse.compiler.route import report_routes, route
 
@@ -56,9 +55,7 @@ def place(
     placement = placed.placement
     with progress.stage("routing"):
         nets = route(placement, placed.model.config.dim, placed.spec.num_colors)
-    problem, partitioner = placed.problem, Partitioner(placed.model.config, placed.spec, placed.dtype, placed.context)
-    costs = (*block_costs(placement, placed.blocks, partitioner), *net_costs(problem, placement, nets))
-    cost = sum(costs, Cost(0, 0))
+    problem, cost = placed.problem, routed_cost(placed, nets)
     said = {"predicted_hops_per_token": int(cost.hops), "gap_frac": round(problem.weigh(cost) / problem.lower_bound - 1, 4)}
     placement = replace(placement, about=dict(placement.about) | said)
     placement.write(output)
