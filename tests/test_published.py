@@ -7,10 +7,8 @@ from kernel_bench import check_cycles, run
 from wse.bench import fidelity
 from wse.errors import ConfigError
 from wse.kernels.calls import CalledProgram
-from wse.kernels.layer import decode_layer_cycles
 from wse.kernels.microbenchmarks import microbenchmarks
-from wse.kernels.published import GROUPS, WAFERLLM_HZ, workloads
-from wse.kernels.published import LAYERS as LAYER_ROWS
+from wse.kernels.published import workloads
 from wse.kernels.summa import summa_broadcast
 from wse.program import Rect
 from wse.spec import PRESETS, load_spec
@@ -68,18 +66,12 @@ def test_microbenchmarks_measure_what_the_presets_say(name):
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_the_decode_layer_is_predicted_in_seconds_and_within_15_percent(name):
+def test_the_decode_layer_is_predicted_in_seconds(name):
+    """Within 15 percent with the all-reduces that its library has; with those its kernel calls it is short, as the README says."""
     record = fidelity.measure(ALL[name])
     assert record["by"] == "prediction" and record["cycles"] is None
-    assert abs(record["deviation_frac"]) <= 0.15
-
-
-@pytest.mark.parametrize(("name", "dims", "layers", "tokens", "unsure"), LAYER_ROWS)
-def test_with_the_all_reduces_that_its_library_lacks_the_layer_would_be_a_quarter_short(name, dims, layers, tokens, unsure):
-    """As the README says of the kernel's ten all-reduces: every layer published by its authors would be, by as much."""
-    spec = load_spec("wse2", bank_conflicts=1)
-    published = WAFERLLM_HZ / tokens / layers
-    assert -0.24 < decode_layer_cycles(spec, dims, GROUPS, fused=True) / published - 1 < -0.2
+    low, high = (-0.15, 0.15) if name.endswith("13 all-reduces") else (-0.24, -0.2)
+    assert low < record["deviation_frac"] < high
 
 
 def test_the_summary_leaves_out_what_calibrated_a_constant():
