@@ -18,8 +18,7 @@ from typing import Any
 from wse.builder import MAIN_TASK, Pes, ProgramBuilder
 from wse.isa import Op, Type
 from wse.kernels.cost import issue_wait, vector_cycles
-from wse.link import Label
-from wse.operands import Recv, Reg, Send, View, common_shape
+from wse.operands import Label, Recv, Reg, Send, View, common_shape
 from wse.program import Rect
 from wse.spec import MachineSpec
 
