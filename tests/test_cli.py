@@ -134,7 +134,7 @@ def test_a_tall_narrow_machine_and_a_flat_wide_one_are_used(wse):
         (lambda p: p["blocks"][1].update(x=500), ["'layer 1' at (500,0)-(503,3) is outside"]),
         (lambda p: p["blocks"][1].update(x=-1), ["'layer 1' at (-1,0)", "outside"]),
         (lambda p: p["blocks"][1].update(width=3), ["'layer 1' cannot be 3 PEs wide"]),
-        (lambda p: p["blocks"].pop(), ["the model's is 'final'"]),
+        (lambda p: p["blocks"].pop(), ["which has 5", "missing: 'final'"]),
         (lambda p: p["blocks"][1].update(x="left"), ["placement.json", "left"]),
         (lambda p: p.update(schema=9), ["placement.json", "schema 9"]),
         (lambda p: p.update(mesh=[100000, 100000]), ["placement.json", "100000x100000", "750x994"]),
