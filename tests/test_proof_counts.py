@@ -10,7 +10,7 @@ from reference.programs import random_case
 
 from wse.builder import ProgramBuilder
 from wse.errors import ProgramError
-from wse.isa import Port, Status, Type
+from wse.isa import Done, Port, Status, Type
 from wse.machine import Machine
 from wse.program import Rect
 from wse.proof import find_hangs
@@ -84,6 +84,26 @@ def test_a_blocked_task_is_suspicious_when_it_may_never_be_started():
     program = blocked(lambda pes: pes.mov(pes.program.reg(), 1.0)).link()
     assert ["has task 2, which is blocked" in line for line in suspicions(program)] == [True]
     assert not suspicions(blocked(lambda pes: (pes.activate(2), pes.unblock(2))).link())
+
+
+@pytest.mark.parametrize("started", ["by nothing", "by an activation", "by a completion", "by a color", "by a control wavelet"])
+def test_a_task_that_nothing_starts_is_suspicious(started):
+    program = ProgramBuilder(SPEC, 2, 1)
+    sender, pes, task = program.pes(A), program.pes(B), program.pes(B, 3)
+    program.route(A, 1, Port.RAMP, [Port.EAST])
+    program.route(B, 1, Port.WEST, [Port.RAMP])
+    arrived = program.reg()
+    task.mov(program.reg(), 1.0)
+    pes.mov(program.reg(), 1.0, on_done=(Done.ACTIVATE, 3) if started == "by a completion" else (Done.NOTHING, 0))
+    if started == "by an activation":
+        pes.activate(3)
+    if started == "by a color":
+        task.bind(1, arrived)
+        sender.mov(sender.send(1), 1.0)
+    if started == "by a control wavelet":
+        sender.send_control(1, task=3)
+    expected = ["task 3 of PE (1,0) never runs"] if started == "by nothing" else []
+    assert [line.split(":")[0] for line in suspicions(program.link())] == expected
 
 
 def test_what_loops_or_registers_decide_is_not_judged():

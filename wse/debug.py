@@ -157,12 +157,17 @@ class Debugger:
             begin = machine.cycles
             ends = [begin + stretch, *([] if limit is None else [limit])]
             ends += [point.cycle for point in self.breakpoints.values() if point.cycle is not None and point.cycle > begin]
-            saved = machine.save() if self.breakpoints else None
+            saved = machine.save()
             printed: list[Printed] = []
             with self._printing_to(printed.append):
                 machine._stops.clear()
                 status = self._run(min(ends))
-                stop = self._first_hit(saved, begin) if saved else None
+                stop = self._first_hit(saved, begin) if self.breakpoints else None
+            if stop is None and machine.fault is not None and not machine.is_exact:
+                upto = machine.fault[2] + 1  # some cores went on ahead
+                machine.restore(saved)
+                with self._printing_to(lambda printed: None):
+                    self._run(upto)
             for line in printed:
                 if stop is None or line.cycle < machine.cycles:
                     machine.on_print(line)

@@ -18,7 +18,10 @@ EXIT_BUG = 70
 
 
 class WseError(Exception):
-    """Base of all errors caused by input. `message` is one line; `notes` say where; `help` says what would mend it."""
+    """Base of all errors caused by input. `message` is one line; `notes` say where; `help` says what would mend it.
+
+    Tracebacks show notes and help as well (as `__notes__`), so that a kernel run by itself or under pytest says as much as the CLI.
+    """
 
     kind = "error"
     exit_code = 2
@@ -28,14 +31,15 @@ class WseError(Exception):
         self.message = message
         self.notes = tuple(notes)
         self.help = help
+        for line in self._details():
+            self.add_note(line)
+
+    def _details(self) -> list[str]:
+        return [f"  note: {note}" for note in self.notes] + ([f"  help: {self.help}"] if self.help else [])
 
     def render(self) -> str:
         """The whole error as the text a person reads."""
-        lines = [f"error[{self.kind}]: {self.message}"]
-        lines += [f"  note: {note}" for note in self.notes]
-        if self.help:
-            lines.append(f"  help: {self.help}")
-        return "\n".join(lines)
+        return "\n".join([f"error[{self.kind}]: {self.message}", *self._details()])
 
 
 class ConfigError(WseError):

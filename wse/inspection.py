@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,8 +9,9 @@ import numpy as np
 from wse.engine.state import Chan, Clock, Core, Fifo, Phase, Thread, Turn
 from wse.engine.switch import CONTROL_BIT
 from wse.errors import ProgramError
-from wse.isa import TYPE_BYTES, VECTOR_OPS, Col, Kind, Op, Operand, Port, Type
-from wse.machine import FAULT_TEXT, Machine
+from wse.fault import FAULT_TEXT, reached
+from wse.isa import Col, Op, Port
+from wse.machine import Machine
 from wse.program import CodeClass
 
 
@@ -170,31 +170,5 @@ def fault_text(machine: Machine) -> str:
     if machine.fault_color >= 0:
         parts.append(f"color {machine.fault_color}")
     if row >= 0:
-        parts += [_instruction(machine, row), *(text for text in _reaches(machine, x, y, row))]
+        parts += [_instruction(machine, row), *reached(machine.program, machine._state, pe, row)]
     return ", ".join(parts)
-
-
-def _reaches(machine: Machine, x: int, y: int, row: int) -> Iterator[str]:
-    """What each memory operand of an instruction that leads out of the PE's data reaches."""
-    instruction, regs, cls = machine.program.code[row], registers(machine, x, y), code_class(machine, x, y)
-    if Op(instruction[Col.OP]) not in VECTOR_OPS:
-        return
-    extents = instruction[Col.EXTENT : Col.EXTENT + 4].copy()
-    for axis in range(4):
-        if instruction[Col.EXTENT_REG + axis] >= 0:
-            extents[axis] = max(0, regs[instruction[Col.EXTENT_REG + axis]])
-    for operand in (Col.D, Col.A, Col.B):
-        if instruction[operand + Operand.KIND] != Kind.MEM:
-            continue
-        size = TYPE_BYTES[Type(instruction[operand + Operand.TYPE])]
-        base, shift = int(instruction[operand + Operand.BASE]), instruction[operand + Operand.OFFSET_REG]
-        moved = int(regs[shift]) if shift >= 0 else 0
-        steps = (extents - 1) * instruction[operand + Operand.STRIDE : operand + Operand.STRIDE + 4]
-        low, high = base // size + moved + int(np.minimum(steps, 0).sum()), base // size + moved + int(np.maximum(steps, 0).sum())
-        if low >= 0 and (high + 1) * size <= 4 * cls.sram_words:
-            continue
-        symbol = max((s for s in cls.symbols.values() if s.address <= base), key=lambda s: s.address, default=None)
-        if symbol is not None:
-            first = symbol.address // size
-            by = f", moved by {moved} from r{shift}" if shift >= 0 else ""
-            yield f"'{symbol.name}' of {symbol.num_elements} elements is reached at {low - first} to {high - first}{by}"

@@ -10,39 +10,25 @@ import numpy as np
 
 from wse import engine
 from wse.engine.state import HORIZON, NEVER, Chan, Clock, Core, Mark, Marks, Phase, Plan, Sink, Source, SramFifo, Thread, Turn
-from wse.errors import DeadlockError, FaultError, ProgramError, nearest
+from wse.errors import DeadlockError, ProgramError, nearest
+from wse.fault import fault_error
 from wse.hang import HangReport, diagnose
-from wse.isa import Col, Fault, Kind, Op, OpClass, Operand, Port, Stall, Status, Type
+from wse.isa import Col, Fault, Op, OpClass, Port, Stall, Status, Type
 from wse.lines import LineCycles, line_cycles
 from wse.past import MOST_WORK, look_back
 from wse.printed import Printed, read_prints
 from wse.program import NUMPY_TYPE, Program, Rect
-from wse.sanitize import ERRORS, Sanitizer, explain, note_written
+from wse.sanitize import Sanitizer, note_written
 from wse.sanitize import switch_on as switch_sanitizer_on
 from wse.trace.collect import collect, switch_on
 from wse.trace.records import Trace
 from wse.trace.selection import Selection
 from wse.verify import verify
 
-FAULT_TEXT = {
-    Fault.OUT_OF_BOUNDS: "a memory operand reaches outside the PE's SRAM",
-    Fault.DIVIDE_BY_ZERO: "division by zero",
-    Fault.SWITCH_PAST_END: "a control wavelet advances a switch without ring mode past its last position",
-    Fault.BAD_TASK: "a control wavelet names a task that has no code or is bound to a color",
-    Fault.UNWRITTEN: "an operation reads what nothing has written",
-    Fault.OUT_OF_SYMBOL: "a memory operand reaches outside the array its address is in",
-    Fault.SHARED_WORD: "two operations under way share a word, and one writes it",
-}
+MOST_ASKED = 1_000_000
+"""Words of what was asked of a machine that it keeps, to make its runs again; a call counts as `CALL_WORDS` and what it was given."""
 
-FAULT_HELP = {
-    Fault.OUT_OF_BOUNDS: "check the registers that move or size its operands; Machine(program, sanitize=True) names the array they leave",
-    Fault.DIVIDE_BY_ZERO: "branch around it where the divisor is 0",
-    Fault.SWITCH_PAST_END: "give the switch ring=True or another position, or send fewer ADVANCE commands",
-    Fault.BAD_TASK: "write that task with pes(rect, task=…) on every PE that the wavelet reaches, or name another",
-    Fault.UNWRITTEN: "write it first, or declare the array with zeros() if zeros are meant",
-    Fault.OUT_OF_SYMBOL: "check the view's shape and strides, and the registers that move or size it",
-    Fault.SHARED_WORD: "let one wait for the other: the same thread, or a task that its end activates (on_done=…)",
-}
+CALL_WORDS = 100
 
 
 @dataclass(frozen=True)
@@ -77,6 +63,9 @@ class Checkpoint:
 
 
 _FIXED = {"rate", "code", "plan", "task_entry", "queue_of", "rival", "part_entity", "part_start", "mark"}
+_EYES = (("core", Core.TRACED), ("core", Core.MARKS), ("clock", Clock.TRACED), ("clock", Clock.NUM_MARKS), ("clock", Clock.MARK_LIMIT),
+         ("source", Source.TRACED), ("sink", Sink.TRACED))  # fmt: skip
+"""(array, column) of the state that say what is traced and marked, which a run does not change."""
 _VIEWS = {"sram_f32", "sram_u16", "regs_f32"}
 
 
@@ -100,7 +89,10 @@ class Machine:
         self._sanitizer = Sanitizer() if sanitize is True else sanitize
         if self._sanitizer:
             self._state = switch_sanitizer_on(program, self._state, self._sanitizer)
-        self._asked: list[Callable[[Machine], Any]] | None = []  # since loading; None once the state was changed in another way
+        self._asked: list[Callable[[Machine], Any]] | None = []  # since loading; None once it is too much or the state was restored
+        self._asked_words = 0
+        self.is_exact = True
+        """Whether every PE stands at `cycles`. Only after a fault it may not be: cores that meet nobody go on ahead."""
         self._stops: list[np.ndarray] = []  # marks of instructions that are no prints
         if print_pes is not None:
             self.print_from(print_pes)
@@ -140,25 +132,58 @@ class Machine:
             raise ProgramError(f"input '{name}' takes 32-bit values, got {values.dtype}", help="convert with astype(np.float32)")
         fresh = values.reshape(-1).view(np.uint32).astype(np.int64)
         self._pending[source].append(fresh)
-        self._remember(lambda machine: machine._pending[source].append(fresh))
+        self._remember(lambda machine: machine._pending[source].append(fresh), len(fresh))
 
-    def _remember(self, step: Callable[[Machine], Any]) -> None:
-        """Note something that was asked of this machine, for `_replay`."""
-        if self._asked is not None:
-            self._asked.append(step)
+    def _remember(self, step: Callable[[Machine], Any], num_words: int = 0) -> None:
+        """Note something that was asked of this machine, with so many words of data, for `_again`."""
+        if self._asked is None:
+            return
+        self._asked.append(step)
+        self._asked_words += CALL_WORDS + num_words
+        if self._asked_words > MOST_ASKED:
+            self._asked = None
 
-    def _replay(self, selection: Selection) -> Trace | None:
-        """A trace of all that was run since loading, made again; None after too much of it, or where it cannot come out the same."""
+    def _again(self, selection: Selection | None, num_steps: int | None = None) -> Machine | None:
+        """A machine of which was asked what was of this one (the first `num_steps` times), traced; None where that is too much."""
         state = self._state
         work = len(state.core) + len(state.chan) + int(state.core[:, Core.INSTRUCTIONS].sum() + state.chan[:, Chan.SENT].sum())
         if self._asked is None or work > MOST_WORK:
             return None
         again = Machine(self.program, self._sanitizer, refuse_hangs=False, on_print=lambda printed: None)
-        again.trace(selection)
-        for step in self._asked:
+        if selection is not None:
+            again.trace(selection)
+        for step in self._asked[:num_steps]:
             step(again)
-        same = again.cycles == self.cycles and np.array_equal(again._state.thread, state.thread)
-        return again.traced() if same else None
+        return again
+
+    def _replay(self, selection: Selection) -> Trace | None:
+        """A trace of all that was run since loading, made again; None after too much of it, or where it cannot come out the same."""
+        again = self._again(selection)
+        same = again is not None and again.cycles == self.cycles and np.array_equal(again._state.thread, self._state.thread)
+        return again.traced() if again is not None and same else None
+
+    def _stop_ahead(self, awaited: dict[str, int]) -> None:
+        """After a fault in the last run, have all cores stop in its cycle: make the runs again, the last one only up to there."""
+        fault, upto = self.fault, int(self._state.clock[Clock.FAULT_CYCLE]) + 1
+        self.is_exact = False
+        again = self._again(None, -1)
+        if again is None or self._asked is None:
+            return
+        again.run(awaited, upto)
+        if again.fault == fault:
+            self._take_over(again)
+            self._asked[-1] = lambda machine: machine.run(awaited, upto)
+            self.is_exact = True
+
+    def _take_over(self, other: Machine) -> None:
+        """Stand where `other` does, but trace and mark as before."""
+        state = self._state
+        kept = [(name, at, getattr(state, name)[..., at].copy()) for name, at in _EYES]
+        for name, array in other._state._asdict().items():
+            if name not in _FIXED | _VIEWS | {"trace"}:
+                self._overwrite(name, array)
+        for name, at, values in kept:
+            getattr(self._state, name)[..., at] = values
 
     def run(self, await_outputs: dict[str, int] | None = None, max_cycles: int | None = None) -> Status:
         """Run until each output named has received that many more wavelets, or, with none named, until all programs end.
@@ -176,15 +201,15 @@ class Machine:
         while True:
             status = Status(engine.run(self._state, limit))
             self._take_marks()
+            if status == Status.FAULT and limit > self._state.clock[Clock.FAULT_CYCLE] + 1 and not self._sanitizer:
+                self._stop_ahead(awaited)
             if status != Status.RUNNING:
                 return status
             self._state.clock[Clock.FULL] = 0
             if not len(self._state.sink) or self._state.sink[:, Sink.COUNT].max() + HORIZON < self._state.out_value.shape[1]:
                 continue  # it was the buffer of marks that was full
             grow = ((0, 0), (0, self._state.out_value.shape[1]))
-            self._state = self._state._replace(
-                out_value=np.pad(self._state.out_value, grow), out_cycle=np.pad(self._state.out_cycle, grow)
-            )
+            self._state = self._state._replace(out_value=np.pad(self._state.out_value, grow), out_cycle=np.pad(self._state.out_cycle, grow))
 
     def _take_marks(self) -> None:
         """Show what was printed, and keep the other marks."""
@@ -225,48 +250,30 @@ class Machine:
     def restore(self, saved: Checkpoint) -> None:
         """Go back to what `save` of this machine copied."""
         self._asked = None
+        self.is_exact = True
         for name, array in saved.arrays.items():
-            current = getattr(self._state, name)
-            if current.shape == array.shape:
-                current[...] = array  # in place: others are views of it
-            else:
-                self._state = self._state._replace(**{name: array.copy()})
+            self._overwrite(name, array)
         self._pending = [list(parts) for parts in saved.pending]
+
+    def _overwrite(self, name: str, array: np.ndarray) -> None:
+        """Give an array of the state these values."""
+        current = getattr(self._state, name)
+        if current.shape == array.shape:
+            current[...] = array  # in place: others are views of it
+        else:
+            self._state = self._state._replace(**{name: array.copy()})
 
     def check(self, status: Status) -> None:
         """Raise `DeadlockError` or `FaultError` for a run that went wrong."""
         if status == Status.FAULT:
-            clock = self._state.clock
-            fault, pe, cycle = self.fault  # type: ignore[misc]
-            x, y = self.program.xy(pe)
-            row, color = int(clock[Clock.FAULT_ROW]), self.fault_color
-            notes = [f"instruction from {self.program.source_lines[self.program.code[row, Col.LINE]]}"] if row >= 0 else []
-            where = f" on color {color}" if color >= 0 else ""
-            notes += self._lines_of(fault, pe, color)
-            if fault in ERRORS:
-                what, more = explain(self.program, self._state)
-                where, notes = f": {what}", notes + more
-            past = look_back(self._replay, (x, y), cycle)
-            notes += [past.text] if past else []
-            message = f"{FAULT_TEXT[fault]}{where} at PE ({x},{y}) in cycle {cycle}"
-            raise ERRORS.get(fault, FaultError)(message, notes=notes, help=FAULT_HELP[fault])
+            _, pe, cycle = self.fault  # type: ignore[misc]
+            past = look_back(self._replay, self.program.xy(pe), cycle)
+            notes = [past.text] if past else []
+            if not self.is_exact:
+                notes.append(f"other PEs may have gone on ahead of it: run(max_cycles={cycle + 1}) stops all of them in that cycle")
+            raise fault_error(self.program, self._state, notes)
         if status == Status.DEADLOCK:
             raise DeadlockError(self.hang())
-
-    def _lines_of(self, fault: Fault, pe: int, color: int) -> list[str]:
-        """The source lines that a router's fault, or that of a control wavelet, goes back to."""
-        program = self.program
-        lines = program.source_lines
-        if fault == Fault.SWITCH_PAST_END:
-            channel = int(program.channels_at(np.array([pe]), color)[0])
-            return [f"the switch: {lines[program.channel_line[channel]]}", *self._senders(color)]
-        return self._senders(color) if fault == Fault.BAD_TASK else []
-
-    def _senders(self, color: int) -> list[str]:
-        """The source lines that send control wavelets of a color."""
-        code = self.program.code
-        rows = code[(code[:, Col.D + Operand.KIND] == Kind.CONTROL_OUT) & (code[:, Col.D + Operand.BASE] == color)]
-        return [f"control wavelets are sent by {self.program.source_lines[line]}" for line in np.unique(rows[:, Col.LINE])]
 
     def hang(self) -> HangReport:
         """Who waits for whom, and why, after a run that ended with `Status.DEADLOCK`; the state stays as it is."""
@@ -300,7 +307,7 @@ class Machine:
             raise ProgramError(message, help=f"give {view.size} values")
         fresh = values.astype(view.dtype).reshape(view.shape)
         view[...] = fresh
-        self._remember(lambda machine: machine.write(x, y, name, fresh))
+        self._remember(lambda machine: machine.write(x, y, name, fresh), fresh.size)
         note_written(self._state, view.__array_interface__["data"][0] - self._state.sram.ctypes.data, view.nbytes)
 
     def counters(self) -> Counters:

@@ -16,7 +16,7 @@ from typing import Any
 
 from wse import __version__
 
-SCHEMA = 2
+SCHEMA = 3
 """Of the files that runs and benchmarks leave."""
 
 PACKAGES = ("numpy", "numba", "llvmlite", "networkx", "pydantic", "click", "rich", "safetensors", "tokenizers", "gguf")

@@ -55,6 +55,7 @@ def profile(
     rect = parse_pes(pes) if pes else None
     with progress.stage("building and loading the program"):
         machine = load_program(program, print_pes, sanitize=sanitize)
+    _warn(machine)
     if as_json:
         machine.on_print = lambda printed: click.echo(printed, err=True)
     if traced is not None:
@@ -73,6 +74,14 @@ def profile(
     if status != Status.LIMIT:
         with reporting_hang(hang):
             machine.check(status)
+
+
+def _warn(machine: Machine) -> None:
+    """Say on stderr what looks wrong with the program of a machine, though it may run."""
+    from wse.proof import find_hangs
+
+    for finding in find_hangs(machine.program):
+        click.echo(finding.warning(), err=True)
 
 
 def _run_in_stretches(machine: Machine, max_cycles: int | None) -> Status:
@@ -99,12 +108,9 @@ def debug(program: Path, print_pes: tuple[str, ...], script: Path | None, quiet:
     """
     from wse.cli.prompt import Prompt
     from wse.debug import Debugger
-    from wse.proof import find_hangs
 
     machine = load_program(program, print_pes, refuse_hangs=False)
-    proven = next((finding for finding in find_hangs(machine.program) if finding.proven), None)
-    if proven is not None:
-        click.echo(proven.error().render().replace("error", "warning", 1), err=True)
+    _warn(machine)
     commands = None
     if script is not None:
         try:

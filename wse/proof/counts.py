@@ -156,3 +156,19 @@ def find_blocked(program: Program) -> Iterator[Finding]:
                 proven, f"PE {program.where(pes[0])}{others} {starts} {task}, which is blocked at load and which nothing there unblocks",
                 (program.source_lines[line],), f"unblock({task}) in code of that PE, or leave out start_blocked({task})",
             )  # fmt: skip
+
+
+def find_idle_tasks(program: Program) -> Iterator[Finding]:
+    """Tasks with code that nothing starts: no activation, completion or FIFO of the class, no color bound, no control wavelet anywhere."""
+    for n, cls in enumerate(program.classes):
+        started = cls.active_tasks | cls.blocked_tasks | sum(1 << binding.task for binding in cls.bindings)
+        for task, entry in enumerate(cls.task_entry):
+            if entry < 0 or program.code[entry, Col.OP] == Op.END or started >> task & 1 or can_start(program, cls, task):
+                continue
+            pes = program.core_pe[program.core_class == n]
+            at = program.where(pes[0]) + (f" and {len(pes) - 1} more" if len(pes) > 1 else "")
+            yield Finding(
+                False, f"task {task} of PE {at} never runs: nothing there activates it and no color is bound to it",
+                (program.source_lines[program.code[entry, Col.LINE]],),
+                f"activate({task}), on_done=(Done.ACTIVATE, {task}) of the operation it waits for, or bind() a color",
+            )  # fmt: skip

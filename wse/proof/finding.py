@@ -19,3 +19,7 @@ class Finding:
     def error(self) -> ProgramError:
         """What `verify` raises for it."""
         return ProgramError(self.message, notes=self.notes, help=self.help)
+
+    def warning(self) -> str:
+        """The text for those who run the program all the same."""
+        return self.error().render().replace("error", "warning", 1)
