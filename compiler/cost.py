@@ -6,16 +6,17 @@ themselves, one after another; `tests/test_nets.py` holds both beside what is me
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
 from wse.compiler.model import ModelConfig
 from wse.isa import Op
-from wse.kernels.allreduce import allreduce_hops, best_allreduce
+from wse.kernels.allreduce import allreduce_hops, allreduce_loads, best_allreduce
 from wse.kernels.cost import pass_cycles, vector_cycles
 from wse.kernels.gemv import gemv_cycles, multiply_cycles
-from wse.kernels.reduce import Algorithm, reduce_cycles, reduce_hops, root_of
+from wse.kernels.reduce import Algorithm, reduce_cycles, reduce_hops, reduce_loads, root_of
 from wse.kernels.rmsnorm import rmsnorm_cycles
 from wse.kernels.transformer import append_cache_cycles, attend_cycles, rope_cycles, swiglu_cycles
 from wse.spec import MachineSpec
@@ -69,6 +70,8 @@ class Shape:
     height: int
     slices: int
     context: int
+    column_links: tuple[int, ...] = ()  # from each column to the next, and from each row; empty: 1, the block skips none
+    row_links: tuple[int, ...] = ()
 
     # lengths of one PE's pieces, padded: what a PE of row 0 and column 0 holds
 
@@ -148,7 +151,7 @@ def op_costs(spec: MachineSpec, shape: Shape, position: int) -> dict[str, Cost]:
     `TAKE_IN` has the hops of the input along the rows alone: how long a block waits for its input is its net's matter.
     """
     sums = shape.sums(spec)
-    costs = {TAKE_IN: Cost(0, shape.config.dim * (shape.width - 1))}
+    costs = {TAKE_IN: Cost(0, shape.config.dim * (sum(shape.column_links) or shape.width - 1))}
     if shape.has_attention:
         costs |= _attention(spec, shape, sums, position)
     if shape.has_feed_forward:
@@ -160,9 +163,8 @@ def op_costs(spec: MachineSpec, shape: Shape, position: int) -> dict[str, Cost]:
 
 def _attention(spec: MachineSpec, s: Shape, sums: Sums, position: int) -> dict[str, Cost]:
     held, n = ceil_div(position + 1, s.height), s.group * s.head_part  # positions on the fullest row
-    in_heads = sum(allreduce_hops(sums.heads, s.slices, s.group * num) for num in _held_by_row(position, s.height)) if s.slices > 1 else 0
     attend = attend_cycles(spec, s.group, s.head_part, s.slots, held, s.height, sums.y, s.slices, sums.heads)
-    attend_hops = _along_y(s, sums, s.group, s.group * (s.head_part + 1)) + s.config.n_kv_heads * in_heads
+    attend_hops = _along_y(s, sums, s.group, s.group * (s.head_part + 1)) + _in_heads(s, sums, position)
     return {
         "attn_norm": _norm(spec, s, sums),
         "qkv": _gemv_along_y(spec, s, sums, n + 2 * s.head_part),
@@ -172,6 +174,24 @@ def _attention(spec: MachineSpec, s: Shape, sums: Sums, position: int) -> dict[s
         "attn_out": _gemv_along_x(spec, s, sums, n),
         "attn_residual": Cost(vector_cycles(spec, Op.ADD, s.x), 0),
     }
+
+
+def _in_heads(s: Shape, sums: Sums, position: int) -> int:
+    """Hops among the columns of each head: sums over the positions that each row holds."""
+    if s.slices == 1:
+        return 0
+    links = [s.column_links[h * s.slices :][: s.slices - 1] for h in range(s.config.n_kv_heads)]
+    held = Counter(_held_by_row(position, s.height))
+    return sum(rows * _allreduce(sums.heads, s.slices, s.group * num, head) for num, rows in held.items() for head in links)
+
+
+def _allreduce(algorithm: Algorithm, length: int, num: int, links: tuple[int, ...]) -> int:
+    """Hops of an all-reduce along a line, of so many links from each PE to the next."""
+    return int(allreduce_loads(algorithm, length, num) @ links) if links else allreduce_hops(algorithm, length, num)
+
+
+def _reduce(algorithm: Algorithm, length: int, num: int, links: tuple[int, ...]) -> int:
+    return int(reduce_loads(algorithm, length, num) @ links) if links else reduce_hops(algorithm, length, num)
 
 
 def _held_by_row(position: int, rows: int) -> list[int]:
@@ -197,8 +217,8 @@ def _final(spec: MachineSpec, s: Shape, sums: Sums) -> dict[str, Cost]:
     best = vector_cycles(spec, Op.ARGMAX, s.vocab) + (s.width - 1) * stage + (pass_cycles(spec, root) if root else 0)
     return {
         "final_norm": _norm(spec, s, sums),
-        "logits": Cost(logits, s.width * reduce_hops(sums.y, s.height, s.vocab)),
-        "argmax": Cost(best, 2 * (s.width - 1) + root),
+        "logits": Cost(logits, s.width * _reduce(sums.y, s.height, s.vocab, s.row_links)),
+        "argmax": Cost(best, 2 * (sum(s.column_links) or s.width - 1) + (sum(s.row_links[:root]) or root)),
     }
 
 
@@ -211,9 +231,9 @@ def _gemv_along_y(spec: MachineSpec, s: Shape, sums: Sums, num: int) -> Cost:
 
 
 def _gemv_along_x(spec: MachineSpec, s: Shape, sums: Sums, num: int) -> Cost:
-    return Cost(gemv_cycles(spec, sums.x, s.width, num, s.x), s.height * allreduce_hops(sums.x, s.width, s.x))
+    return Cost(gemv_cycles(spec, sums.x, s.width, num, s.x), s.height * _allreduce(sums.x, s.width, s.x, s.column_links))
 
 
 def _along_y(s: Shape, sums: Sums, *sizes: int) -> int:
     """Hops of all-reduces of so many wavelets along every column."""
-    return s.width * sum(allreduce_hops(sums.y, s.height, num) for num in sizes)
+    return s.width * sum(_allreduce(sums.y, s.height, num, s.row_links) for num in sizes)

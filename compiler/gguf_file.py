@@ -15,7 +15,7 @@ import numpy as np
 
 from wse.compiler.gguf_metadata import Metadata
 from wse.compiler.gguf_tokenizer import read_gguf_tokenizer
-from wse.compiler.model import Model, ModelConfig
+from wse.compiler.model import Model, ModelConfig, verify_config
 from wse.compiler.rope import RopeScaling, rope_frequencies
 from wse.compiler.tokenizer import read_tokenizer_json
 from wse.errors import ConfigError, ModelFileError, UnsupportedError
@@ -49,12 +49,16 @@ def load_gguf(path: Path, *, tokenizer: Path | None = None, on_part: Callable[[f
     except ImportError as error:
         raise ConfigError(f"reading {path} needs the gguf package", help="pip install 'wse[gguf]'") from error
     try:
+        with path.open("rb") as file:
+            magic, size = file.read(4), path.stat().st_size
+        if magic != b"GGUF":
+            raise ModelFileError(f"{path} is not a GGUF file: it begins with {magic!r}" if size else f"{path} is empty")
         reader = GGUFReader(path)
         metadata = Metadata(str(path), {key: field.contents() for key, field in reader.fields.items()})
     except OSError as error:
         raise ModelFileError(f"cannot read {path}: {error.strerror}") from error
     except BROKEN as error:
-        raise ModelFileError(f"{path} is truncated or not a GGUF file: {error}") from error
+        raise ModelFileError(f"{path} is truncated or damaged: {size:,} bytes cannot be read as GGUF ({error})") from error
     stored = {tensor.name: tensor for tensor in reader.tensors}
     config = _read_config(metadata, tied="output.weight" not in stored)
     weights = _read_weights(path, config, stored, on_part)
@@ -99,7 +103,7 @@ def _read_config(metadata: Metadata, *, tied: bool) -> ModelConfig:
         rope_scaling=_rope_scaling(metadata),
         tied_embeddings=tied,
     )
-    config.verify()
+    verify_config(config, Path(path))
     return config
 
 

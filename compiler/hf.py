@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from wse.compiler.jsonfile import read_json
-from wse.compiler.model import Model, ModelConfig
+from wse.compiler.model import Model, ModelConfig, verify_config
 from wse.compiler.rope import ROPE_SCALINGS, RopeScaling, interleave_rows
 from wse.compiler.safetensors_file import read_safetensors
 from wse.compiler.tokenizer import read_tokenizer_json
@@ -40,20 +40,31 @@ def load_hf(path: Path, *, tokenizer: Path | None = None) -> Model:
     Raises ModelFileError for missing, truncated or inconsistent files, UnsupportedError for what is not a plain llama.
     """
     folder = path if path.is_dir() else path.parent
+    if not (folder / "config.json").exists():
+        raise ModelFileError(f"{folder} holds no config.json", help=_instead(folder))
     raw = read_json(folder / "config.json")
     config = _read_config(folder / "config.json", raw)
     tensors, files = read_safetensors_folder(folder) if path.is_dir() else _read_all([path])
     weights = _canonical(config, tensors, files, path)
-    ids = dict(raw)
+    ids, where = dict(raw), folder / "config.json"
     if (folder / "generation_config.json").exists():
-        ids |= read_json(folder / "generation_config.json")
+        where = folder / "generation_config.json"
+        ids |= read_json(where)
     text = read_tokenizer_json(
         tokenizer or folder / "tokenizer.json",
-        bos_id=next(iter(_token_ids(ids, "bos_token_id")), None),
-        eos_ids=_token_ids(ids, "eos_token_id"),
+        bos_id=next(iter(_token_ids(where, ids, "bos_token_id")), None),
+        eos_ids=_token_ids(where, ids, "eos_token_id"),
     )
     name = folder.resolve().name if path.is_dir() else path.stem
     return Model.build(name, config, weights, tokenizer=text, source=f"Hugging Face checkpoint {path}")
+
+
+def _instead(folder: Path) -> str:
+    """What to name where a folder is no checkpoint."""
+    others = sorted(file for kind in ("*.gguf", "*.bin") for file in folder.glob(kind) if not file.name.startswith("tok"))
+    if others:
+        return f"name the file: {others[0]}"
+    return "a model's folder holds config.json, *.safetensors and tokenizer.json"
 
 
 # --- config.json ----------------------------------------------------------------------------------------------------
@@ -139,11 +150,11 @@ def _rope_scaling(path: Path, rope: dict[str, Any]) -> RopeScaling | None:
     )
 
 
-def _token_ids(raw: dict[str, Any], key: str) -> list[int]:
+def _token_ids(path: Path, raw: dict[str, Any], key: str) -> list[int]:
     value = raw.get(key)
     values = value if isinstance(value, list) else [] if value is None else [value]
     if not all(type(token) is int for token in values):
-        raise ModelFileError(f"config: {key} = {value!r} is not a token id or a list of them")
+        raise ModelFileError(f"{path}: {key} = {value!r} is not a token id or a list of them")
     return values
 
 
@@ -200,7 +211,7 @@ def _read_all(paths: list[Path]) -> tuple[dict[str, np.ndarray], Files]:
 
 def _canonical(config: ModelConfig, tensors: dict[str, np.ndarray], files: Files, source: Path) -> dict[str, np.ndarray]:
     """Rename the tensors, check their shapes, and turn wq and wk to interleaved rotary order."""
-    config.verify()
+    verify_config(config, source / "config.json" if source.is_dir() else source.parent / "config.json")
     weights: dict[str, np.ndarray] = {}
     left = dict(tensors)
     for name, shape in config.weight_shapes().items():
@@ -215,6 +226,8 @@ def _canonical(config: ModelConfig, tensors: dict[str, np.ndarray], files: Files
             raise ModelFileError(f"{files[theirs]}: tensor {theirs} has shape {array.shape}, expected {shape}")
         weights[name] = interleave_rows(array, config.head_size) if name.endswith((".wq", ".wk")) else array
     for theirs in left:
+        if theirs.endswith(".bias"):
+            raise UnsupportedError(f"{files[theirs]}: tensor {theirs}: biases")
         if not theirs.endswith("rotary_emb.inv_freq"):  # old checkpoints store the frequencies, which config.json gives
             raise ModelFileError(f"{files[theirs]}: tensor {theirs} of shape {left[theirs].shape} is unexpected")
     return weights

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from wse.compiler.model import Model, ModelConfig
+from wse.compiler.model import Model, ModelConfig, verify_config
 from wse.compiler.spm import build_spm
 from wse.compiler.tokenizer import Tokenizer
 from wse.errors import ModelFileError, UnsupportedError
@@ -34,7 +34,7 @@ def load_llama2c(path: Path, *, tokenizer: Path | None = None) -> Model:
     except OSError as error:
         raise ModelFileError(f"cannot read {path}: {error.strerror}") from error
     config = _read_config(path, head)
-    config.verify()
+    verify_config(config, path)
     arrays = _array_shapes(config)
     expected = HEADER.size + 4 * sum(map(math.prod, arrays.values()))
     if size != expected:

@@ -49,16 +49,7 @@ def load_model(
     that takes long (GGUF). Raises ConfigError when there is no such
     model, and whatever the format's importer raises.
     """
-    known = {model.name: model for model in list_models()}
-    path = Path(name_or_path)
-    name = str(name_or_path)
-    if name in known:
-        found = known[name].path
-        if found is None:
-            raise ConfigError(f"model '{name}' is not installed", help=known[name].install)
-        path = found
-    elif not path.exists():
-        raise ConfigError(f"no model is named '{name}', and no such file exists", help=nearest(name, known))
+    path = find_model(name_or_path)
     explicit = None if tokenizer is None else Path(tokenizer)
     if path.is_dir() or path.suffix == ".safetensors":
         return load_hf(path, tokenizer=explicit)
@@ -67,6 +58,20 @@ def load_model(
     if path.suffix == ".bin":
         return load_llama2c(path, tokenizer=explicit)
     raise UnsupportedError(f"{path} is of no format that can be read", help=f"supported: {FORMATS}")
+
+
+def find_model(name_or_path: str | Path) -> Path:
+    """Where a model is. Raises ConfigError when none has this name, it is not installed, or no such file exists."""
+    known = {model.name: model for model in list_models()}
+    path, name = Path(name_or_path), str(name_or_path)
+    if name in known:
+        found = known[name].path
+        if found is None:
+            raise ConfigError(f"model '{name}' is not installed", help=known[name].install)
+        return found
+    if not path.exists():
+        raise ConfigError(f"no model is named '{name}', and no such file exists", help=nearest(name, known))
+    return path
 
 
 def _about(folder: Path) -> str:

@@ -25,8 +25,7 @@ from wse.kernels.line import Line, wire
 from wse.kernels.reduce import reduce, root_of
 from wse.kernels.rmsnorm import rmsnorm
 from wse.kernels.transformer import append_cache, attend, rope, swiglu
-from wse.link import Label
-from wse.operands import Reg, View
+from wse.operands import Label, Reg, View
 from wse.program import Program, Rect
 from wse.spec import MachineSpec
 

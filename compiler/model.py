@@ -88,6 +88,14 @@ class ModelConfig:
         return shapes | {"final_norm": (self.dim,), "output": (self.vocab_size, self.dim)}
 
 
+def verify_config(config: ModelConfig, source: Path) -> None:
+    """Raise ModelFileError naming the file when the numbers it holds cannot describe a model."""
+    try:
+        config.verify()
+    except ConfigError as error:
+        raise ModelFileError(f"{source}: {error.message.removeprefix('model config: ')}") from None
+
+
 @dataclass(frozen=True)
 class Model:
     """A loaded model: read-only weights by canonical name, float32 or float16."""
@@ -125,6 +133,16 @@ class Model:
     def num_parameters(self) -> int:
         """Stored numbers; a tied output counts once."""
         return sum(array.size for array in {id(array): array for array in self.weights.values()}.values())
+
+    def encode_prompt(self, text: str) -> tuple[Tokenizer, list[int]]:
+        """The model's tokenizer, and the token ids of `text`. Raises ConfigError where there is no tokenizer, or no token."""
+        if self.tokenizer is None:
+            help = "put tokenizer.json, or a llama2.c tokenizer.bin, beside the weights"
+            raise ConfigError(f"model '{self.name}' has no tokenizer file", notes=[self.source], help=help)
+        ids = self.tokenizer.encode(text)
+        if not ids:
+            raise ConfigError("the prompt is empty", help="give some text with -p: decoding starts from a token")
+        return self.tokenizer, ids
 
     def verify(self) -> None:
         """Raise ModelFileError when a weight is missing, unexpected, misshapen, of a wrong dtype, or not finite."""
@@ -200,7 +218,7 @@ def _round(model: Model, name: str, array: np.ndarray, dtype: np.dtype) -> np.nd
         raise ModelFileError(
             f"model '{model.name}': tensor {name} holds {array[index]} at {list(index)}, which {dtype} cannot hold",
             notes=[f"the largest {dtype} is {np.finfo(dtype).max}"],
-            help="store the weights as f32",
+            help="--dtype f32 stores the weights as f32",
         )
     return _read_only(rounded)
 

@@ -5,7 +5,6 @@ The placers that find one are in `placers/`; what a person may ask of them is in
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -17,7 +16,7 @@ from wse.compiler.cost import Part
 from wse.compiler.nets import FREE
 from wse.compiler.partition import Block, Partitioner
 from wse.defects import Defects, parse_defects
-from wse.errors import ConfigError, ProgramError
+from wse.errors import ConfigError, ProgramError, nearest
 from wse.files import write_text
 from wse.frame import Frame
 from wse.isa import Port
@@ -130,17 +129,19 @@ class Placement:
         """
         wanted: list[tuple[str, int | None, Part]] = []
         for layer in range(partitioner.config.n_layers):
-            if f"layer {layer}" in self.names:
-                wanted.append((f"layer {layer}", layer, Part.LAYER))
-            else:
-                wanted += [(f"layer {layer} {part}", layer, part) for part in (Part.ATTENTION, Part.FEED_FORWARD)]
+            halves = [(f"layer {layer} {part}", layer, part) for part in (Part.ATTENTION, Part.FEED_FORWARD)]
+            torn = any(name in self.names for name, _, _ in halves) and f"layer {layer}" not in self.names
+            wanted += halves if torn else [(f"layer {layer}", layer, Part.LAYER)]
         wanted.append(("final", None, Part.FINAL))
         names = tuple(name for name, _, _ in wanted)
         if self.names != names:
-            pairs = enumerate(itertools.zip_longest(self.names, names, fillvalue="missing"))
-            i, got, want = next((i, got, want) for i, (got, want) in pairs if got != want)
-            notes = [f"the model has {len(names)} blocks"]
-            raise ConfigError(f"block {i} of the placement is '{got}', the model's is '{want}'", notes=notes)
+            lacking, beyond = ([f"'{name}'" for name in a if name not in b] for a, b in ((names, self.names), (self.names, names)))
+            notes = [f"{what}: {', '.join(some[:4])}" + (f" and {len(some) - 4} more" if len(some) > 4 else "")
+                     for what, some in (("missing", lacking), ("not of the model", beyond)) if some]  # fmt: skip
+            if notes:
+                raise ConfigError(f"the blocks of the placement are not the model's, which has {len(names)}", notes=notes)
+            i, got, want = next((i, got, want) for i, (got, want) in enumerate(zip(self.names, names, strict=True)) if got != want)
+            raise ConfigError(f"block {i} of the placement is '{got}', the model's is '{want}'", help="list them in the model's order")
         return tuple(partitioner.block(*key, rect.width, rect.height) for key, rect in zip(wanted, self.rects, strict=True))
 
     def dump(self) -> str:
@@ -173,9 +174,11 @@ class Placement:
 def read_json(path: Path, what: str) -> dict[str, Any]:
     """The object in a JSON file. Raises `ConfigError`."""
     try:
-        table = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"cannot read {what} {path}: {error}") from None
+        table = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read {what} {path}: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{path} is not a {what}: {error}") from None
     if not isinstance(table, dict):
         raise ConfigError(f"{path} is not a {what}: it holds a {type(table).__name__}, not an object")
     return table
@@ -186,19 +189,77 @@ def read_placement(path: Path) -> Placement:
     table = read_json(path, "placement")
     if table.get("schema") not in (2, SCHEMA):
         raise ConfigError(f"{path}: schema {table.get('schema')} is not {SCHEMA}", help="write it anew with `wse place`")
-    defects = parse_defects(table["defects"], f"{path}, its defects") if table.get("defects") is not None else None
-    if defects is not None and [defects.width, defects.height] != table.get("mesh"):
-        raise ConfigError(f"{path}: its defects are of a mesh of {defects.width}x{defects.height} PEs, not {table.get('mesh')}")
     try:
-        width, height = (int(n) for n in table["mesh"])
-        blocks = table["blocks"]
-        rects = tuple(Rect(*(int(b[key]) for key in ("x", "y", "width", "height"))) for b in blocks)
-        names = tuple(str(b["name"]) for b in blocks)
-        inputs, outputs = (tuple(FREE if b.get(key) is None else SIDES[b[key]] for b in blocks) for key in ("input", "output"))
-        skipped = [tuple(tuple(sorted(int(n) for n in b.get(f"skipped_{lines}", ()))) for b in blocks) for lines in ("columns", "rows")]
-        placement = Placement(width, height, rects, names, inputs, outputs, dict(table.get("about", {})), defects, skipped[0], skipped[1])
-        return placement.fitted(i for i, b in enumerate(blocks) if "skipped_columns" not in b and "skipped_rows" not in b)
+        return _parse(table, path)
     except ConfigError as error:
-        raise ConfigError(f"{path}: {error.message}", help=error.help) from None
-    except (KeyError, TypeError, ValueError) as error:
-        raise ConfigError(f"{path} is not a placement: {type(error).__name__} {error}") from None
+        raise ConfigError(f"{path}: {error.message.removeprefix(f'{path}: ')}", notes=error.notes, help=error.help) from None
+
+
+HEAD_KEYS = ("schema", "mesh", "about", "constraints", "defects", "blocks")
+BLOCK_KEYS = ("name", "x", "y", "width", "height", "input", "output", "pinned", "skipped_columns", "skipped_rows")
+
+
+def _parse(table: dict[str, Any], path: Path) -> Placement:
+    _refuse_unknown(table, HEAD_KEYS, "the file")
+    for key in ("mesh", "blocks"):
+        if key not in table:
+            raise ConfigError(f"it has no '{key}'", help="write it anew with `wse place`")
+    width, height = _whole_numbers(table["mesh"], "mesh", 2)
+    defects = parse_defects(table["defects"], f"{path}, its defects") if table.get("defects") is not None else None
+    if defects is not None and (defects.width, defects.height) != (width, height):
+        raise ConfigError(f"its defects are of a mesh of {defects.width}x{defects.height} PEs, not {width}x{height}")
+    about, entries = table.get("about", {}), table["blocks"]
+    if not isinstance(about, dict):
+        raise ConfigError(f"'about' wants an object, not {about!r}")
+    if not isinstance(entries, list):
+        raise ConfigError(f"'blocks' wants a list of blocks, not {entries!r}")
+    blocks = [_parse_block(i, entry) for i, entry in enumerate(entries)]
+    names = tuple(block["name"] for block in blocks)
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise ConfigError(f"block '{min(twice)}' is there twice")
+    rects = tuple(Rect(*(block[key] for key in ("x", "y", "width", "height"))) for block in blocks)
+    inputs, outputs, columns, rows = (
+        tuple(block[key] for block in blocks) for key in ("input", "output", "skipped_columns", "skipped_rows")
+    )
+    placement = Placement(width, height, rects, names, inputs, outputs, dict(about), defects, columns, rows)
+    return placement.fitted(i for i, entry in enumerate(entries) if "skipped_columns" not in entry and "skipped_rows" not in entry)
+
+
+def _parse_block(i: int, entry: Any) -> dict[str, Any]:
+    """A block's entry with every key and value checked, sides as numbers."""
+    if not isinstance(entry, dict):
+        raise ConfigError(f"block {i} wants an object, not {entry!r}")
+    name = entry.get("name")
+    if not isinstance(name, str):
+        raise ConfigError(f"block {i} has no name" if name is None else f"block {i}: name wants a text, not {name!r}")
+    where = f"block {i} ('{name}')"
+    _refuse_unknown(entry, BLOCK_KEYS, where)
+    found: dict[str, Any] = {"name": name}
+    for key in ("x", "y", "width", "height"):
+        if key not in entry:
+            raise ConfigError(f"{where} has no {key}")
+        found[key] = _whole_numbers([entry[key]], f"{where}: {key}", 1)[0]
+    for key in ("input", "output"):
+        side = entry.get(key)
+        if side is not None and side not in SIDES:
+            raise ConfigError(f"{where}: {key} wants a side, one of {', '.join(SIDES)}, not {side!r}")
+        found[key] = FREE if side is None else SIDES[side]
+    for key in ("skipped_columns", "skipped_rows"):
+        found[key] = tuple(sorted(_whole_numbers(entry.get(key, []), f"{where}: {key}")))
+    if not isinstance(entry.get("pinned", False), bool):
+        raise ConfigError(f"{where}: pinned wants true or false, not {entry['pinned']!r}")
+    return found
+
+
+def _refuse_unknown(table: dict[str, Any], known: tuple[str, ...], where: str) -> None:
+    for key in table:
+        if key not in known:
+            raise ConfigError(f"{where} has an unknown key '{key}'", help=nearest(key, known))
+
+
+def _whole_numbers(values: Any, what: str, num: int | None = None) -> tuple[int, ...]:
+    """As whole numbers, `num` of them or any number. Raises `ConfigError`."""
+    if not isinstance(values, list) or len(values) != (num or len(values)) or not all(type(n) is int for n in values):
+        raise ConfigError(f"{what} wants {'a whole number' if num == 1 else f'{num} whole numbers' if num else 'a list of whole numbers'}, "
+                          f"not {values[0] if num == 1 else values!r}")  # fmt: skip
+    return tuple(values)

@@ -36,7 +36,7 @@ def read_safetensors(path: Path) -> dict[str, np.ndarray]:
         raise ModelFileError(f"{path} is empty") from error
     header, begin = _read_header(path, data)
     _verify_tiling(path, header, len(data) - begin)
-    return {name: _view(path, name, entry, data, begin) for name, entry in header.items()}
+    return {name: _view(entry, data, begin) for name, entry in header.items()}
 
 
 def _read_header(path: Path, data: mmap.mmap) -> tuple[dict[str, dict[str, Any]], int]:
@@ -100,7 +100,7 @@ def _in_order(header: dict[str, dict[str, Any]]) -> Iterator[tuple[str, list[int
     return iter(sorted(spans, key=lambda span: span[1]))
 
 
-def _view(path: Path, name: str, entry: dict[str, Any], data: mmap.mmap, begin: int) -> np.ndarray:
+def _view(entry: dict[str, Any], data: mmap.mmap, begin: int) -> np.ndarray:
     dtype = {"F32": "<f4", "F16": "<f2", "BF16": "<u2"}[entry["dtype"]]
     array = np.frombuffer(data, dtype, math.prod(entry["shape"]), begin + entry["data_offsets"][0]).reshape(entry["shape"])
     if entry["dtype"] == "BF16":  # bfloat16 is the upper half of a float32

@@ -10,13 +10,15 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
 from wse.builder import ProgramBuilder
 from wse.errors import ProgramError
 from wse.isa import Op, Type
 from wse.kernels.broadcast import broadcast, broadcast_cycles, broadcast_hops, broadcast_rect, broadcast_rect_cycles, broadcast_rect_hops
 from wse.kernels.cost import issue_wait, pass_cycles
 from wse.kernels.line import SENDER, Line, join, ring_wires
-from wse.kernels.reduce import CHAIN, Algorithm, num_wavelets, reduce, reduce_colors, reduce_cycles, reduce_hops, root_of
+from wse.kernels.reduce import CHAIN, Algorithm, num_wavelets, reduce, reduce_colors, reduce_cycles, reduce_hops, reduce_loads, root_of
 from wse.operands import View
 from wse.program import Rect
 from wse.spec import MachineSpec
@@ -59,6 +61,14 @@ def allreduce_hops(algorithm: Algorithm, length: int, num: int) -> int:
         sent = ((_chunk(num, length, (i - step) % length)[1], i) for i in range(length) for step in range(2 * (length - 1)))
         return sum(size * abs((i + 1) % length - i) for size, i in sent)
     return reduce_hops(algorithm, length, num) + broadcast_hops(length, num)
+
+
+def allreduce_loads(algorithm: Algorithm, length: int, num: int) -> np.ndarray:
+    """The same by link: int64 (length - 1,), wavelets between each PE of the line and the next."""
+    if algorithm != RING:
+        return reduce_loads(algorithm, length, num) + num
+    sent = [sum(_chunk(num, length, (i - step) % length)[1] for step in range(2 * (length - 1))) for i in range(length)]
+    return np.array(sent[:-1], np.int64) + sent[-1]
 
 
 def allreduce_colors(algorithm: Algorithm, length: int) -> int:

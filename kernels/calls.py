@@ -1,10 +1,10 @@
 """Kernels as the vendor's compiler leaves them: a vector operation is a call, and around it are scalar instructions.
 
-For published numbers only; no number that is held against the machine went into it. What is known: a microbenchmark of vector operations
-fits 15 to 17 cycles + N / rate, of which the machine's own set-up is 1 to 3 (third-party measurement, vendor's simulator, WSE-3): the
-rest loads descriptors. What is assumed: the source's other statements become the scalar instructions that they need at least, each at
-what such an instruction costs here; a descriptor in memory is read, changed and written back; a function that is used more than once
-is jumped to and back from; a condition is a load and a branch.
+For published numbers only. What is known: a microbenchmark of vector operations fits 15 to 17 cycles + N / rate, of which the machine's
+own set-up is 1 to 3 (third-party measurement, vendor's simulator, WSE-3): the rest loads descriptors. A kernel whose own cycles on the
+chip say less (MeshGEMV) gives its own number. What is assumed: the source's other statements become the scalar instructions that they
+need at least, each at what such an instruction costs here; a descriptor in memory is read, changed and written back; a function that
+is used more than once is jumped to and back from; a condition is a load and a branch.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from typing import Any
 from wse.builder import MAIN_TASK, Pes, ProgramBuilder
 from wse.isa import Op, Type
 from wse.kernels.cost import issue_wait, vector_cycles
-from wse.link import Label
-from wse.operands import Recv, Reg, Send, View, common_shape
+from wse.operands import Label, Recv, Reg, Send, View, common_shape
 from wse.program import Rect
 from wse.spec import MachineSpec
 
@@ -27,11 +26,14 @@ CALL_CYCLES = 16
 UPDATE_INSTRUCTIONS = 3
 
 
+@dataclass
 class CalledProgram(ProgramBuilder):
-    """A program builder of such kernels; a vector operation takes `CALL_CYCLES` before its first beat, or a cycle or so less or more.
+    """A program builder of such kernels; a vector operation takes `call_cycles` before its first beat, or a cycle or so less or more.
 
     One on a single element and without a fabric end is a scalar instruction, and takes what it takes.
     """
+
+    call_cycles: int = CALL_CYCLES
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -40,7 +42,7 @@ class CalledProgram(ProgramBuilder):
     def pes(self, rect: Rect, task: int = MAIN_TASK) -> CalledPes:
         """As in `ProgramBuilder`."""
         pe = super().pes(rect, task)
-        return CalledPes(self, pe.rect, pe.task, pe.area, self._scratch)
+        return CalledPes(self, pe.rect, pe.task, pe.area, self._scratch, self.call_cycles)
 
 
 @dataclass(frozen=True)
@@ -48,16 +50,18 @@ class CalledPes(Pes):
     """`Pes` with calls, and with the scalar instructions that compiled code has between them."""
 
     scratch: Reg
+    call_cycles: int
 
     def vector(self, op: Op, d: Any, a: Any, b: Any, **how: Any) -> None:
-        """As in `Pes`; a call's loads of descriptors are scalar instructions."""
+        """As in `Pes`; a call's loads of descriptors are scalar instructions. `is_call`: it is one on a single element too."""
+        is_call = how.pop("is_call", False)
         operands = (d, a, b)
         views = [operand for operand in operands if isinstance(operand, View)]
         shape = how.get("shape")
         extents = common_shape(views, shape if isinstance(shape, tuple) or shape is None else (shape,))
         is_one = math.prod(extent for extent in extents if isinstance(extent, int)) <= 1
-        if any(isinstance(operand, (Recv, Send)) for operand in operands) or (views and not is_one):
-            self.statements(_loads(self.program.spec))
+        if is_call or any(isinstance(operand, (Recv, Send)) for operand in operands) or (views and not is_one):
+            self.statements(_loads(self.program.spec, self.call_cycles))
         super().vector(op, d, a, b, **how)
 
     def statements(self, count: int) -> None:
@@ -105,8 +109,8 @@ class CalledPes(Pes):
 
 
 def call_wait(spec: MachineSpec) -> int:
-    """Cycles between the end of an instruction and the first beat that a call after it could have."""
-    return _loads(spec) * _scalar_cycles(spec) + issue_wait(spec)
+    """Cycles between the end of an instruction and the first beat that a call of `CALL_CYCLES` after it could have."""
+    return _loads(spec, CALL_CYCLES) * _scalar_cycles(spec) + issue_wait(spec)
 
 
 def ask_cycles(spec: MachineSpec, *answers: bool) -> int:
@@ -119,9 +123,9 @@ def update_cycles(spec: MachineSpec, count: int) -> int:
     return count * UPDATE_INSTRUCTIONS * _scalar_cycles(spec)
 
 
-def _loads(spec: MachineSpec) -> int:
-    """Scalar instructions in a call before the operation itself, so that its first beat comes as near to `CALL_CYCLES` as they allow."""
-    return round((CALL_CYCLES - issue_wait(spec)) / _scalar_cycles(spec))
+def _loads(spec: MachineSpec, call_cycles: int) -> int:
+    """Scalar instructions in a call before the operation itself, so that its first beat comes as near to `call_cycles` as they allow."""
+    return round((call_cycles - issue_wait(spec)) / _scalar_cycles(spec))
 
 
 def _scalar_cycles(spec: MachineSpec) -> int:

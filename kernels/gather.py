@@ -20,7 +20,7 @@ from wse.where import kernel_line
 
 def scatter(program: ProgramBuilder, line: Line, segment: View, whole: View) -> None:
     """Give PE i of each line whole[i] of the PE at index 0, in `segment`."""
-    length, n, packed = _sizes(program, line, segment, whole)
+    length, n, packed = _sizes(line, segment, whole)
     colors = stage_wires(program, line, outward=True)
     for i in range(length):
         pe = program.pes(line.at(i))
@@ -37,7 +37,7 @@ def scatter(program: ProgramBuilder, line: Line, segment: View, whole: View) -> 
 
 def gather(program: ProgramBuilder, line: Line, segment: View, whole: View) -> None:
     """Collect `segment` of PE i of each line as whole[i] at index 0: each sends its own, then what comes from behind."""
-    length, n, packed = _sizes(program, line, segment, whole)
+    length, n, packed = _sizes(line, segment, whole)
     colors = stage_wires(program, line, outward=False)
     for i in range(length):
         pe = program.pes(line.at(i))
@@ -96,7 +96,7 @@ def gather_hops(length: int, n: int, type: Type = Type.F32) -> int:
 
 def allgather(program: ProgramBuilder, line: Line, segment: View, whole: View, ring: bool = False) -> None:
     """Every PE of each line gets all segments, whole[i] from PE i: by gather and broadcast, or around a ring."""
-    length, _, packed = _sizes(program, line, segment, whole)
+    length, _, packed = _sizes(line, segment, whole)
     if not ring or length == 1:
         gather(program, line, segment, whole)
         broadcast(program, line, whole, type=whole.type)
@@ -128,7 +128,7 @@ def allgather_hops(length: int, n: int, ring: bool = False, type: Type = Type.F3
     return gather_hops(length, n, type) + broadcast_hops(length, wavelets(n * length, type))
 
 
-def _sizes(program: ProgramBuilder, line: Line, segment: View, whole: View) -> tuple[int, int, bool | None]:
+def _sizes(line: Line, segment: View, whole: View) -> tuple[int, int, bool | None]:
     """(P, n, how f16 is packed), or `ProgramError` when the views do not fit the line."""
     if len(segment.shape) != 1 or whole.shape != (line.length, *segment.shape):
         raise ProgramError(

@@ -19,9 +19,9 @@ from wse.kernels.allreduce import RING, allreduce
 from wse.kernels.broadcast import broadcast, broadcast_rect
 from wse.kernels.calls import CalledProgram
 from wse.kernels.gemm import mesh_gemm
-from wse.kernels.gemv import gemv
 from wse.kernels.layer import LayerDims, decode_layer, decode_layer_cycles
 from wse.kernels.line import Line
+from wse.kernels.mesh_gemv import MESH_GEMV_CALL_CYCLES, mesh_gemv
 from wse.kernels.microbenchmarks import microbenchmarks
 from wse.kernels.product import STEPPED
 from wse.kernels.reduce import Algorithm, reduce
@@ -34,9 +34,32 @@ from wse.spec import MachineSpec
 HPDC = "HPDC'24, arXiv 2404.15888"
 WAFERLLM = "WaferLLM, OSDI'25"
 CALLS = "vector operations cost what calls do in a microbenchmark; the rest of the compiled code is ours"
+MESH_GEMV = "what a call takes is calibrated on one of the runs on the chip; the rest of the compiled code is ours"
 BANKS = {"bank_conflicts": 1}
 MESH_GEMM = partial(mesh_gemm, product=STEPPED, type=Type.F16, loaded=True)  # as published: A alone is aligned on the mesh
+CHIP_GEMVS: tuple[tuple[int, int, int, int, float, Any], ...] = (  # P, tile (k, m), groups, cycles
+    (16, 1, 1, 2, 247.25, "calibrates"),  # a call
+    (16, 8, 1, 2, 268.25, "calibrates"),  # less the one above: 7 mapped steps
+    (144, 1, 1, 2, 951.82, "calibrates"),
+    (144, 1, 1, 8, 604.81, "calibrates"),  # the one above less this: 24 stages of chains, and as many hops as there are
+    (16, 1, 1, 8, 241.26, "validates"),
+    (16, 8, 8, 2, 275.26, "validates"),
+    (144, 1, 1, 4, 711.81, "validates"),
+    (144, 8, 8, 8, 634.81, "validates"),
+    (400, 8, 8, 8, 1411.38, "validates"),
+    (720, 8, 8, 8, 2372.33, "validates"),
+)
 GROUPS = 20  # of the decode layer's two-trees
+LAYERS = (  # name, sizes, layers, tokens a second, what is not sure
+    ("LLaMA3-8B", LayerDims(420, 4200, 14700, 4200), 32, 2699.9, ""),
+    ("LLaMA3-8B", LayerDims(540, 4320, 14580, 4320), 32, 2501.5, ""),
+    ("Qwen2-72B", LayerDims(420, 8400, 29820, 4200), 80, 840.0, "; rounded, its mesh taken from the repository's configuration"),
+)
+READINGS = (  # of what was timed: fused or not
+    (True, "the all-reduces that the published kernel calls, two of which its library lacks"),
+    (False, "the all-reduces that the published library has"),
+)
+WAFERLLM_HZ = 1.1e9  # by which its authors' launcher turns cycles into seconds
 
 
 def workloads() -> Iterator[Workload]:
@@ -147,10 +170,18 @@ def _tile_product(spec: MachineSpec) -> list[Program]:
 
 
 def _meshgemv_and_rmsnorm() -> Iterator[Workload]:
+    """MeshGEMV runs as often as it takes to see what a repetition adds: as published, the mean of a hundred after warming up."""
+    per_repeat = lambda machines: float(machines[1].cycles - machines[0].cycles)  # noqa: E731
     yield Workload(
         "MeshGEMV, [1,128] x [128,128] on 4 x 4 PEs, 2 groups", "wse3", 512, "cycles", f"{WAFERLLM}, vendor's simulator", "validates",
-        _mesh_gemv, differs=f"{CALLS}; a PE's role is compiled in, not asked for",
+        partial(_mesh_gemv, 4, 32, 32, 2), per_repeat, MESH_GEMV,
     )  # fmt: skip
+    for side, k, m, groups, published, role in CHIP_GEMVS:
+        yield Workload(
+            f"MeshGEMV on the chip, P = {side}, tiles of {k} x {m}, {groups} groups", "wse3-hw", published, "cycles",
+            "third party, hardware: logs of github.com/FxPiGaAo/WaferLLM", role, partial(_mesh_gemv, side, k, m, groups), per_repeat,
+            f"{MESH_GEMV}; one column of PEs, all are alike",
+        )  # fmt: skip
     yield Workload(
         "RMSNorm of 128 rows, 16 columns less 8 columns", "wse3", 7454 - 7394, "cycles", "vendor's simulator", "validates",
         lambda spec: [_rmsnorm(columns, spec) for columns in (8, 16)], lambda machines: float(machines[1].cycles - machines[0].cycles),
@@ -158,13 +189,16 @@ def _meshgemv_and_rmsnorm() -> Iterator[Workload]:
     )  # fmt: skip
 
 
-def _mesh_gemv(spec: MachineSpec) -> list[Program]:
-    program = CalledProgram(spec, 4, 4)
-    line = Line(Rect(0, 0, 4, 4), "y")
-    pe = program.pes(line.rect)
-    y, tile, x = pe.zeros("y", 32, Type.F16), pe.zeros("A", (32, 32), Type.F16), pe.zeros("x", 32, Type.F16)
-    gemv(program, line, y, tile, x, Algorithm("two_tree", 2), Type.F16)
-    return [program.link()]
+def _mesh_gemv(side: int, k: int, m: int, groups: int, spec: MachineSpec) -> list[Program]:
+    programs = []
+    for repeats in (1, 2):
+        program = CalledProgram(spec, 1, side, call_cycles=MESH_GEMV_CALL_CYCLES)
+        line = Line(Rect(0, 0, 1, side), "y")
+        pe = program.pes(line.rect)
+        y, tile, x = pe.zeros("y", m, Type.F16), pe.zeros("A", (k, m), Type.F16), pe.zeros("x", k, Type.F16)
+        mesh_gemv(program, line, y, tile, x, groups, repeats)
+        programs.append(program.link())
+    return programs
 
 
 def _rmsnorm(columns: int, spec: MachineSpec) -> Program:
@@ -214,15 +248,21 @@ def _gemm(multiply: Callable[..., Any], side: int, tile: tuple[int, int, int], s
 
 
 def _decode_layer() -> Iterator[Workload]:
-    for dims, published in ((LayerDims(420, 4200, 14700, 4200), 12732), (LayerDims(540, 4320, 14580, 4320), 13742)):
-        yield Workload(
-            f"LLaMA3-8B decode layer, {dims.side} x {dims.side} PEs", "wse2", published, "cycles", f"{WAFERLLM}, CS-2 hardware",
-            "validates", partial(_layer, dims), differs=f"{CALLS}; published as tokens a second at 1.1 GHz, of the whole model",
-            is_long=True, predict=lambda spec, dims=dims: float(decode_layer_cycles(spec, dims, GROUPS)),  # type: ignore[misc]
-        )  # fmt: skip
+    for name, dims, layers, tokens, unsure in LAYERS:
+        for fused, reading in READINGS:
+            yield Workload(
+                f"{name} decode layer, {dims.side} x {dims.side} PEs, {10 if fused else 13} all-reduces", "wse2",
+                round(WAFERLLM_HZ / tokens / layers), "cycles", f"{WAFERLLM}, CS-2 hardware", "validates", partial(_layer, dims, fused),
+                differs=f"{CALLS}; published as tokens a second at 1.1 GHz, of the whole model{unsure}; {reading}", settings=BANKS,
+                is_long=True, predict=partial(_predict_layer, dims, fused),
+            )  # fmt: skip
 
 
-def _layer(dims: LayerDims, spec: MachineSpec) -> list[Program]:
+def _predict_layer(dims: LayerDims, fused: bool, spec: MachineSpec) -> float:
+    return float(decode_layer_cycles(spec, dims, GROUPS, fused))
+
+
+def _layer(dims: LayerDims, fused: bool, spec: MachineSpec) -> list[Program]:
     program = CalledProgram(spec, dims.side, dims.side)
-    decode_layer(program, dims, GROUPS)
+    decode_layer(program, dims, GROUPS, fused)
     return [program.link()]

@@ -54,6 +54,15 @@ def reduce_hops(algorithm: Algorithm, length: int, num: int) -> int:
     return num * sum(abs(a - b) for a, b in method.links(length, algorithm)) + method.control_hops(length)
 
 
+def reduce_loads(algorithm: Algorithm, length: int, num: int) -> np.ndarray:
+    """The same by link: int64 (length - 1,), wavelets between each PE of the line and the next."""
+    method = method_of(algorithm)
+    loads = np.full(max(0, length - 1), 1 if method.control_hops(length) else 0, np.int64)  # a control wavelet crosses every link
+    for a, b in method.links(length, algorithm):
+        loads[min(a, b) : max(a, b)] += num
+    return loads
+
+
 def reduce_colors(algorithm: Algorithm, length: int) -> int:
     """Colors that `reduce` takes on a line."""
     return method_of(algorithm).colors(length, algorithm)

@@ -28,7 +28,7 @@ def run_line(spec, data, step, axis="x", lines=1):
     line = Line(Rect(0, 0, width, height), axis)
     value = program.pes(line.rect).array("v", np.broadcast_to(data if axis == "x" else data[:, None], (height, width, num)))
     step(program, line, value)
-    return run(program), len(program.route_at)
+    return run(program), len(program.routes.at)
 
 
 def read_line(machine, length, name="v", axis="x", line=0):

@@ -8,14 +8,14 @@ import numpy as np
 
 from wse.program import Rect
 from wse.provenance import SCHEMA
-from wse.view.frames import MAX_TILES, Frames
+from wse.view.intervals import MAX_TILES, Intervals
 from wse.view.record import Run, Wire, layer_table
 from wse.view.tables import GRID, PE_COUNTS, grids, tiling_of_at_most
 
 
 def made_up_run(
     width: int, height: int, *, seed: int = 0, blocks: int = 4, free_rows: int = 0,
-    num_frames: int = 64, colors: int = 2, noise: bool = True,
+    num_intervals: int = 64, colors: int = 2, noise: bool = True,
 ) -> Run:  # fmt: skip
     """Blocks in columns over the whole mesh but for some rows in the south; every PE has code.
 
@@ -36,12 +36,13 @@ def made_up_run(
     tiling = tiling_of_at_most(width, height, MAX_TILES)
     totals = grids(pes, links, tiling)
     rest = np.stack([totals[name] for name in GRID])
-    frames = []
-    for i in range(num_frames):
-        part = rest if i == num_frames - 1 else rng.integers(0, 2 * rest // (num_frames - i) + 1) if noise else rest // (num_frames - i)
-        frames.append(part)
+    intervals = []
+    for i in range(num_intervals):
+        left = num_intervals - i
+        part = rest if left == 1 else rng.integers(0, 2 * rest // left + 1) if noise else rest // left
+        intervals.append(part)
         rest = rest - part
-    edges = np.linspace(0, cycles, num_frames + 1).astype(np.int64)
+    edges = np.linspace(0, cycles, num_intervals + 1).astype(np.int64)
     step = width // max(blocks, 1)
     rects = [(f"block {i}", Rect(i * step, 0, step, height - free_rows)) for i in range(blocks)]
     wires = tuple(Wire(f"block {i} -> block {i + 1}", 5, (((i + 1) * step - 1, 0, (i + 1) * step, 0),)) for i in range(blocks - 1))
@@ -67,4 +68,4 @@ def made_up_run(
     }  # fmt: skip
     config = f"schema = {SCHEMA}\n[run]\nmodel = \"made up\"\n"
     return Run(summary, config, json.dumps({"schema": 1}), memory, layer_table(rects, pes, links), pes, links, wires,
-               Frames(tiling.side, edges, np.stack(frames)), {"wse": "0"})  # fmt: skip
+               Intervals(tiling.side, edges, np.stack(intervals)), {"wse": "0"})  # fmt: skip

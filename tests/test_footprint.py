@@ -9,15 +9,18 @@ import pytest
 
 from wse.compiler.compile import DefectOptions, PlaceOptions, compile_model, compile_placed, place_model
 from wse.compiler.footprint import Footprints
+from wse.compiler.hops import routed_cost
 from wse.compiler.path import find_path
 from wse.compiler.place import read_placement
 from wse.compiler.route import route
 from wse.defects import Defects
 from wse.errors import ConfigError, DoesNotFitError
 from wse.frame import Frame
+from wse.prediction import predict
 from wse.program import Rect
 from wse.runner import Session
 from wse.spec import load_spec
+from wse.summary import channel_hops
 from wse.verify import verify
 
 SPEC = load_spec("wse2")
@@ -85,6 +88,15 @@ def clean():
     return compiled, generate(compiled)
 
 
+def predicted_less_measured_hops(compiled):
+    """Of two tokens, one by one."""
+    session = Session(compiled)
+    session.step([3])
+    session.step([5])
+    measured = sum(channel_hops(compiled.program, session.machine.counters()))
+    return 2 * predict(compiled, range(2)).total.hops - measured
+
+
 def generate(compiled):
     session = Session(compiled)
     tokens = list(session.generate(compiled.model.tokenizer.encode("And the LORD"), 3))
@@ -113,6 +125,8 @@ def test_a_model_placed_around_defects_computes_the_same_bits(clean, placer, rat
     verify(compiled.program)
     tokens, vectors = generate(compiled)
     assert tokens == clean[1][0]
+    assert predicted_less_measured_hops(compiled) == 0
+    assert routed_cost(placed, compiled.nets).hops == predict(compiled, range(placed.context // 2, placed.context // 2 + 1)).total.hops
     if placer == "snake":  # which keeps to the default shapes, and so to the order of every sum
         assert [rect.width for rect in compiled.placement.rects] == [rect.width for rect in clean[0].placement.rects]
         assert vectors == clean[1][1]

@@ -70,7 +70,7 @@ def test_a_frame_that_skips_nothing_changes_nothing():
         with program.frame(Frame.skipping(RECT)) if program is framed else program.op("other"):
             program.route(Rect(1, 2, 1, 3), 0, Port.RAMP, [Port.EAST])
             program.route(Rect(2, 2, 1, 3), 0, Port.WEST, [Port.RAMP])
-    assert (plain.route_at[0] == framed.route_at[0]).all()
+    assert (plain.routes.at[0] == framed.routes.at[0]).all()
     assert not framed.frames
 
 
@@ -82,8 +82,8 @@ def test_what_lies_between_two_neighbours_is_passed_straight():
         program.route(RECT.column(1), 3, Port.WEST, [Port.RAMP])
         program.route(RECT.row(2), 4, Port.RAMP, [Port.NORTH])
         program.route(RECT.row(1), 4, Port.SOUTH, [Port.RAMP])
-    assert sorted(map(tuple, np.argwhere(program.route_at[3] >= 0))) == [(y, x) for y in (2, 3, 5) for x in (1, 2, 3, 4)]
-    assert sorted(map(tuple, np.argwhere(program.route_at[4] >= 0))) == [(y, x) for y in (3, 4, 5) for x in (1, 4, 5, 6)]
+    assert sorted(map(tuple, np.argwhere(program.routes.at[3] >= 0))) == [(y, x) for y in (2, 3, 5) for x in (1, 2, 3, 4)]
+    assert sorted(map(tuple, np.argwhere(program.routes.at[4] >= 0))) == [(y, x) for y in (3, 4, 5) for x in (1, 4, 5, 6)]
 
 
 def test_a_color_that_is_taken_in_a_skipped_column_is_not_free():

@@ -42,7 +42,7 @@ def multiply(spec, gemm, side, shape, *how, builder=ProgramBuilder):
     program = builder(spec, side, side)
     gemm(program, rect, cut_tiles(a, side), cut_tiles(b, side), *how)
     machine = run(program)
-    assert len(program.route_at) <= spec.num_colors
+    assert len(program.routes.at) <= spec.num_colors
     error = np.abs(read_product(machine, rect, (m, n)) - gemm_reference(a, b))
     assert (error <= k * 2.0**-24 * (np.abs(a) @ np.abs(b))).all()
     return machine, [-(-extent // side) for extent in shape]

@@ -71,11 +71,11 @@ def load(machine, w, x, y):
     machine.write(x, y, "Wdown", w["down"][f_across, d])
 
 
-@pytest.mark.parametrize("groups", [1, 2])
-def test_the_layer_computes_what_the_published_one_computes(whole, groups):
+@pytest.mark.parametrize(("groups", "fused"), [(1, False), (2, False), (2, True)])
+def test_the_layer_computes_what_the_published_one_computes(whole, groups, fused):
     """f16 throughout: about twenty roundings of 2^-11 one after another, of values of about 1."""
     program = CalledProgram(SPEC, 4, 4)
-    decode_layer(program, DIMS, groups)
+    decode_layer(program, DIMS, groups, fused)
     machine = Machine(program.link())
     for x in range(4):
         for y in range(4):
@@ -88,13 +88,13 @@ def test_the_layer_computes_what_the_published_one_computes(whole, groups):
         np.testing.assert_allclose(got, wanted, atol=0.02)
 
 
-@pytest.mark.parametrize("arch", ["wse2", "wse3"])
+@pytest.mark.parametrize(("arch", "banks", "fused"), [("wse2", 0, False), ("wse2", 1, False), ("wse2", 0, True), ("wse3", 0, False)])
 @pytest.mark.parametrize(("side", "groups", "parts"), [(4, 2, (4, 6, 2)), (9, 3, (10, 35, 10)), (12, 4, (8, 27, 8)), (7, 3, (3, 5, 4))])
-def test_the_layer_takes_the_predicted_cycles(arch, side, groups, parts):
-    spec, dims = load_spec(arch), LayerDims(side, *(side * part for part in parts))
+def test_the_layer_takes_the_predicted_cycles(arch, banks, fused, side, groups, parts):
+    spec, dims = load_spec(arch, bank_conflicts=banks), LayerDims(side, *(side * part for part in parts))
     program = CalledProgram(spec, side, side)
-    decode_layer(program, dims, groups)
-    check_cycles(f"layer on {side} x {side}", decode_layer_cycles(spec, dims, groups), run(program).cycles)
+    decode_layer(program, dims, groups, fused)
+    check_cycles(f"layer on {side} x {side}", decode_layer_cycles(spec, dims, groups, fused), run(program).cycles)
 
 
 @pytest.mark.parametrize("op", [Op.ADD, Op.MAX])
@@ -123,6 +123,7 @@ def test_a_call_takes_what_was_measured_and_scalar_instructions_what_they_take(i
     one = vector_cycles(spec, Op.MOV, 1)
     assert abs(cycles(*nine) - 9 - CALL_CYCLES) <= one / 2 and cycles(*nine) == call_wait(spec) + 9
     assert cycles(lambda pe: pe.add(pe.program.reg(), pe.program.reg(), 1.0)) == spec.issue_cycles
+    assert cycles(lambda pe: pe.mov(pe.zeros("one", 1), 0.0, is_call=True)) == call_wait(spec) + move
     assert [cycles(lambda pe, n=n: pe.statements(n)) for n in (0, 1, 2, 7)] == [0, one, 2 * one, 7 * one]
     assert cycles(lambda pe: pe.update(2)) == update_cycles(spec, 2) == 6 * one
     assert cycles(lambda pe: pe.ask(True, False)) == ask_cycles(spec, True, False)

@@ -84,7 +84,7 @@ def test_hf_unsupported_settings_are_named(changes, words, tmp_path):
         ({"rope_scaling": {"rope_type": "llama3", "factor": 8.0}}, ["low_freq_factor", "missing"]),
         ({"sliding_window": "wide"}, ["sliding_window", "wide"]),
         ({"rope_parameters": {"rope_theta": "q"}}, ["rope_theta"]),
-        ({"eos_token_id": "</s>"}, ["eos_token_id"]),
+        ({"eos_token_id": "</s>"}, ["config.json: eos_token_id"]),
     ],
 )
 def test_hf_broken_settings_are_named(changes, words, tmp_path):
@@ -103,11 +103,14 @@ HF_IMPOSSIBLE = [
 
 @pytest.mark.parametrize("changes", HF_IMPOSSIBLE)
 def test_hf_impossible_shapes(changes, tmp_path):
-    refuse(write_hf(tmp_path, random_model(), **changes), ConfigError)
+    refuse(write_hf(tmp_path, random_model(), **changes), ModelFileError, "config.json: ")
 
 
 def test_hf_missing_config_and_tokenizer(tmp_path):
     refuse(tmp_path, ModelFileError, "config.json")
+    refuse(tmp_path, ModelFileError, "a model's folder holds")
+    (tmp_path / "m.gguf").touch()
+    refuse(tmp_path, ModelFileError, f"name the file: {tmp_path / 'm.gguf'}")
     folder = write_hf(tmp_path / "hf", random_model())
     (folder / "tokenizer.json").unlink()
     refuse(folder, ModelFileError, "tokenizer.json")
@@ -132,7 +135,7 @@ def test_hf_tensor_missing_unexpected_or_misshapen(tmp_path):
     write_safetensors(
         folder / "model.safetensors", tensors | {"model.layers.1.self_attn.q_proj.bias": tensors["model.norm.weight"]}
     )
-    refuse(folder, ModelFileError, "q_proj.bias", "unexpected")
+    refuse(folder, UnsupportedError, "q_proj.bias", "biases")
 
 
 def test_hf_only_a_pickle(tmp_path):
@@ -247,7 +250,7 @@ def test_gguf_wrong_architecture_missing_tensor_and_truncation(tmp_path):
     data = path.read_bytes()
     for length in (0, 3, 10, 100, len(data) // 4, len(data) // 2, len(data) - 1000):
         path.write_bytes(data[:length])
-        refuse(path, ModelFileError, "c.gguf")
+        refuse(path, ModelFileError, "c.gguf", "empty" if length == 0 else "not a GGUF" if length < 4 else f"{length:,} bytes")
 
 
 def test_gguf_without_its_package_says_how(tmp_path, monkeypatch):

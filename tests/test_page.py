@@ -50,7 +50,7 @@ def pages(tmp_path_factory):
     return {
         "small": write(folder / "small.html", {"small": other}),
         "two": write(folder / "two.html", {"A: one": small, "B: two": other}),
-        "unlike": write(folder / "unlike.html", {"A: one": small, "B: wide": made_up_run(40, 8, num_frames=7)}),
+        "unlike": write(folder / "unlike.html", {"A: one": small, "B: wide": made_up_run(40, 8, num_intervals=7)}),
         "hundred": write(folder / "hundred.html", {"hundred": made_up_run(100, 100, colors=10, free_rows=60)}),
         "wafer": write(folder / "wafer.html", {"wafer": made_up_run(750, 994, colors=2)}),
     }
@@ -149,13 +149,13 @@ def test_the_scrubber_play_and_keys_move_in_time(driver, pages):
     whole, legend = pixels(driver), text(driver, "#legend")
     scrubber = driver.find_element("id", "scrubber")
     scrubber.send_keys(Keys.ARROW_RIGHT)
-    assert "frame 2 of 64" in text(driver, "#when")
+    assert "interval 2 of 64" in text(driver, "#when")
     second = pixels(driver)
     assert second != whole and text(driver, "#legend") != legend
     driver.find_element("tag name", "body").send_keys(".")
-    assert "frame 3 of 64" in text(driver, "#when") and pixels(driver) not in (whole, second)
+    assert "interval 3 of 64" in text(driver, "#when") and pixels(driver) not in (whole, second)
     driver.find_element("id", "play").click()
-    until(lambda: "frame 5 of 64" in text(driver, "#when"), "play does not go on")
+    until(lambda: "interval 5 of 64" in text(driver, "#when"), "play does not go on")
     driver.find_element("id", "play").click()
     driver.find_element("id", "whole").click()
     assert pixels(driver) == whole and text(driver, "#legend") == legend
@@ -331,11 +331,11 @@ def test_arrays_take_the_smallest_type_that_javascript_reads(largest, type):
 def test_a_mesh_too_large_for_the_budget_is_refused(monkeypatch):
     monkeypatch.setattr(payload, "SMALL_BYTES", 2000)
     with pytest.raises(DoesNotFitError, match="coarsest"):
-        build_page({"r": made_up_run(20, 20, num_frames=4)})
+        build_page({"r": made_up_run(20, 20, num_intervals=4)})
 
 
 def test_text_of_a_model_cannot_break_out_of_the_page():
-    run = made_up_run(4, 4, num_frames=2)
+    run = made_up_run(4, 4, num_intervals=2)
     run.summary["model"] = "</script><script>alert(1)</script>"
     page = build_page({"<b>": run})
     assert "<script>alert" not in page and "<b>" not in page.split("</title>")[0]

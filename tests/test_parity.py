@@ -15,7 +15,7 @@ from reference.machine import ReferenceMachine
 from reference.programs import FEATURES, Case, random_case, reduce
 
 from wse.builder import ProgramBuilder
-from wse.isa import Col, Port, Status
+from wse.isa import Col, Port, Status, Type
 from wse.machine import Machine
 from wse.printed import Printed
 from wse.program import Program, Rect
@@ -32,9 +32,11 @@ REGRESSIONS = {
     "the last beat of many under way at the limit": (2905, 3146),
     "a division by zero among many elements": (364, 370, 541, 712),
     "parts that share nothing but a link": (249295629058831,),
+    "a product in f16 and f32 whose scalar is among its own results": (1875081,),
 }
 
 SEEDS = st.integers(0, 2**48)
+LONGEST = 2000  # cycles; more than anything that is drawn takes, so that what is under way has arrived
 COMMON = settings(deadline=None, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
 
 
@@ -50,7 +52,7 @@ def differences(case: Case) -> list[str]:
         limit = reference.cycles + run.num_cycles
         statuses = [Status(machine.run(run.await_outputs, limit)) for machine in (engine, reference)]
         if Status.LIMIT in statuses and statuses[0] != statuses[1]:  # the limit fell between the end of all activity and its detection
-            later = [Status(machine.run(run.await_outputs, limit + 1000)) for machine in (engine, reference)]
+            later = [Status(machine.run(run.await_outputs, limit + LONGEST)) for machine in (engine, reference)]
             silent = later[0] == later[1] in ((Status.DEADLOCK, Status.DONE) if case.program.reactive else (Status.DEADLOCK,))
             return [] if silent else [f"status after run {number}: {statuses}, then {later}"]
         found = [
@@ -188,4 +190,19 @@ def test_more_wavelets_to_the_host_than_its_buffer_holds_at_first(extent: int, a
     engine, reference = Machine(program), ReferenceMachine(program)
     awaiting = {"out": awaited} if awaited else None
     assert engine.run(awaiting) == reference.run(awaiting, 10_000) == Status.DONE
+    assert not _compare(engine.snapshot(), reference.snapshot())
+
+
+@pytest.mark.parametrize("position", [0, 17, 29, None])
+@pytest.mark.parametrize(("d_type", "a_type", "type"), [(Type.F32, Type.F32, Type.F32), (Type.F32, Type.F16, Type.F32), (Type.F16,) * 3])
+def test_a_product_whose_scalar_is_among_its_own_results(d_type: Type, a_type: Type, type: Type, position: int | None) -> None:
+    """From the element after it on, the scalar is the new one; `position` None: it lies elsewhere."""
+    builder = ProgramBuilder(load_spec("toy"), 1, 1)
+    pe = builder.pes(Rect(0, 0, 1, 1))
+    values = np.random.default_rng(0).standard_normal((2, 30)).astype(np.float32)
+    d, a, apart = pe.const("d", values[0], d_type), pe.const("a", values[1], a_type), pe.const("apart", [0.5], d_type)
+    pe.fmac(d, a, apart[0] if position is None else d[position], type=type)
+    program = builder.link()
+    engine, reference = Machine(program), ReferenceMachine(program)
+    assert engine.run() == reference.run() == Status.DONE
     assert not _compare(engine.snapshot(), reference.snapshot())

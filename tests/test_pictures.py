@@ -24,7 +24,7 @@ from wse.view.terminal import print_mesh
 
 @pytest.fixture(scope="module")
 def run():
-    return made_up_run(20, 12, num_frames=2, seed=5)
+    return made_up_run(20, 12, num_intervals=2, seed=5)
 
 
 def without_code(run, x, y):
@@ -75,7 +75,7 @@ def test_the_terminal_shows_the_mesh_with_its_scale(run):
 @pytest.mark.parametrize("size", [(750, 994), (3, 1), (1, 1)])
 def test_the_terminal_fits_any_mesh_into_its_width(size):
     text = io.StringIO()
-    big = made_up_run(*size, num_frames=1, blocks=1, colors=1)
+    big = made_up_run(*size, num_intervals=1, blocks=1, colors=1)
     print_mesh(big, find_metric("active"), Console(file=text, color_system=None, width=60, height=40))
     lines = text.getvalue().splitlines()
     assert max(map(len, lines)) <= 60 and 3 <= len(lines) <= 40

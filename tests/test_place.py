@@ -213,9 +213,21 @@ def test_a_placement_file_reads_back_as_what_was_written(tmp_path):
     [
         (lambda t: t.update(schema=1), "schema 1 is not 3"),
         (lambda t: t.pop("mesh"), "mesh"),
-        (lambda t: t["blocks"][0].update(x="far"), "far"),
-        (lambda t: t["blocks"][0].update(input="inside"), "inside"),
-        (lambda t: t.update(blocks=3), "not a placement"),
+        (lambda t: t.update(mesh=[30]), "mesh wants 2 whole numbers"),
+        (lambda t: t.update(abuot={}), "unknown key 'abuot'"),
+        (lambda t: t.update(about=3), "'about' wants an object, not 3"),
+        (lambda t: t["blocks"][0].update(x="far"), r"block 0 \('layer 0'\): x wants a whole number, not 'far'"),
+        (lambda t: t["blocks"][0].update(x=1.7), "x wants a whole number, not 1.7"),
+        (lambda t: t["blocks"][0].update(x=True), "x wants a whole number, not True"),
+        (lambda t: t["blocks"][0].pop("width"), r"block 0 \('layer 0'\) has no width"),
+        (lambda t: t["blocks"][0].update(widht=3), "unknown key 'widht'"),
+        (lambda t: t["blocks"][0].update(input="inside"), "input wants a side, one of north, east, south, west, not 'inside'"),
+        (lambda t: t["blocks"][0].update(pinned="yes"), "pinned wants true or false"),
+        (lambda t: t["blocks"][0].update(skipped_rows=3), "skipped_rows wants a list of whole numbers"),
+        (lambda t: t["blocks"][0].pop("name"), "block 0 has no name"),
+        (lambda t: t["blocks"].append(t["blocks"][0]), "'layer 0' is there twice"),
+        (lambda t: t["blocks"].insert(0, 7), "block 0 wants an object"),
+        (lambda t: t.update(blocks=3), "'blocks' wants a list"),
     ],
 )
 def test_a_broken_placement_file_is_refused(tmp_path, change, words):
@@ -224,8 +236,27 @@ def test_a_broken_placement_file_is_refused(tmp_path, change, words):
     table = json.loads(file.read_text())
     change(table)
     file.write_text(json.dumps(table))
-    with pytest.raises(ConfigError, match=words):
+    with pytest.raises(ConfigError, match=words) as error:
         read_placement(file)
+    assert error.value.message.startswith(str(file))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda names: names[:-1], "missing: 'final'"),
+        (lambda names: ["layer 7", *names[1:]], "missing: 'layer 0'"),
+        (lambda names: ["layer 7", *names[1:]], "not of the model: 'layer 7'"),
+        (lambda names: names[::-1], "block 0 of the placement is 'final', the model's is 'layer 0'"),
+    ],
+)
+def test_a_placement_of_other_blocks_says_which_are_missing_or_in_another_order(change, words):
+    config = ModelConfig(24, 40, 3, 3, 3, 8, 37, 32)
+    names = change(["layer 0", "layer 1", "layer 2", "final"])
+    placement = Placement(99, 9, tuple(Rect(9 * i, 0, 9, 9) for i in range(len(names))), tuple(names))
+    with pytest.raises(ConfigError) as error:
+        placement.blocks(Partitioner(config, SMALL, "f32", 16))
+    assert words in error.value.render()
 
 
 # --- why it did not place -----------------------------------------------------------------------------------------------------
@@ -266,6 +297,13 @@ def test_the_constraint_in_the_way_is_found_and_dropping_it_helps(wishes, words)
 def test_rows_and_columns_are_grown_before_they_are_given_up():
     text = refusal(small_problem(constraints=Constraints(spans={f"layer {i}": Span(0, 1, 0, 11) for i in range(3)})))
     assert "36 PEs needed, 24 free" in text and "rows 0..1, columns 0..17 for 'layer 0' and 2 more would do" in text
+
+
+@pytest.mark.parametrize(("layers", "mesh"), [(5, (12, 7)), (7, (12, 9)), (9, (18, 7))])
+def test_the_spectral_placer_places_on_a_mesh_with_no_row_of_blocks_to_spare(layers, mesh):
+    problem = small_problem(mesh, layers=layers)
+    assert max(shape.width * shape.height for shape in problem.shapes[0][:1]) * layers > 0.65 * problem.mesh.num_pes
+    find_placement(problem, "spectral", QUICK)
 
 
 def test_a_search_cut_short_is_legal_all_the_same():

@@ -22,9 +22,9 @@ A, B, C = (Rect(x, 0, 1, 1) for x in range(3))
 ROOM = SPEC.ramp_fifo_room + SPEC.link_fifo_room + SPEC.core_queue_room  # of one hop
 
 
-def pair(num_sent, num_taken, type=Type.F32):
+def pair(num_sent, num_taken, type=Type.F32, height=1):
     """PE (0,0) sends, PE (1,0) takes."""
-    program = ProgramBuilder(SPEC, 2, 1)
+    program = ProgramBuilder(SPEC, 2, height)
     program.route(A, 1, Port.RAMP, [Port.EAST])
     program.route(B, 1, Port.WEST, [Port.RAMP])
     program.pes(A).mov(program.reg(), 0.0)
@@ -45,8 +45,8 @@ def blocked(how):
     return program
 
 
-def ring():
-    program = ProgramBuilder(SPEC, 2, 2)
+def ring(program=None):
+    program = program or ProgramBuilder(SPEC, 2, 2)
     for x, y, rx, tx in ((0, 0, "SOUTH", "EAST"), (1, 0, "WEST", "SOUTH"), (1, 1, "NORTH", "WEST"), (0, 1, "EAST", "NORTH")):
         program.route(Rect(x, y, 1, 1), 4, Port[rx], [Port[tx]])
     return program
@@ -61,6 +61,7 @@ def ring():
         (pair(ROOM + 3, 2), rf"sends {ROOM + 3} wavelets of color 1, but PE \(1,0\) takes at most 2: the queues on the way hold {ROOM}"),
         (blocked(lambda pes: pes.activate(2)), r"PE \(0,0\) activates task 2, which is blocked at load"),
         (ring(), r"color 4 is routed in a ring of which PE \(0,0\) is a part"),
+        (ring(pair(3, 3, height=2)), r"color 4 is routed in a ring of which PE \(0,0\) is a part"),
     ],
 )
 def test_hangs_that_counting_proves_are_refused(program, words):

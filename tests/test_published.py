@@ -66,11 +66,12 @@ def test_microbenchmarks_measure_what_the_presets_say(name):
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_the_decode_layer_is_predicted_in_seconds_and_misses_what_compiled_code_costs(name):
-    """A quarter less than published, on both meshes alike: what is missing does not grow with them."""
+def test_the_decode_layer_is_predicted_in_seconds(name):
+    """Within 15 percent with the all-reduces that its library has; with those its kernel calls it is short, as the README says."""
     record = fidelity.measure(ALL[name])
     assert record["by"] == "prediction" and record["cycles"] is None
-    assert -0.26 < record["deviation_frac"] < -0.15
+    low, high = (-0.15, 0.15) if name.endswith("13 all-reduces") else (-0.24, -0.2)
+    assert low < record["deviation_frac"] < high
 
 
 def test_the_summary_leaves_out_what_calibrated_a_constant():

@@ -20,7 +20,7 @@ from wse.provenance import SCHEMA
 from wse.spec import load_spec
 from wse.view import folder
 from wse.view.folder import read_run, write_run
-from wse.view.frames import Sampler
+from wse.view.intervals import Sampler
 from wse.view.page import build_page
 from wse.view.record import config_toml, record, straight_pieces
 
@@ -61,22 +61,23 @@ def test_the_folder_of_a_run_holds_what_was_printed_and_can_be_used_again(kjv_fo
 @pytest.mark.parametrize("max_rows", [10, 10**6])
 def test_a_run_survives_the_folder_as_csv_and_as_arrays(max_rows, tmp_path, monkeypatch):
     monkeypatch.setattr(folder, "MAX_CSV_ROWS", max_rows)
-    run = made_up_run(12, 7, num_frames=5)
+    run = made_up_run(12, 7, num_intervals=5)
     write_run(run, tmp_path / "r")
     assert (tmp_path / "r" / ("pes.npz" if max_rows == 10 else "pes.csv")).exists()
     again = read_run(tmp_path / "r")
     for table in ("layers", "pes", "links"):
         same(getattr(run, table), getattr(again, table))
-    assert np.array_equal(run.frames.counts, again.frames.counts) and run.frames.side == again.frames.side
+    assert np.array_equal(run.intervals.counts, again.intervals.counts) and run.intervals.side == again.intervals.side
     assert (again.summary, again.memory, again.wires, again.config) == (run.summary, run.memory, run.wires, run.config)
     assert [p.name for p in tmp_path.iterdir()] == ["r"]  # nothing temporary is left
 
 
 def test_a_run_without_blocks_or_frames_survives_too(tmp_path):
-    run = made_up_run(3, 3, blocks=0, num_frames=1)
-    run = dataclasses.replace(run, frames=dataclasses.replace(run.frames, edges=np.zeros(1, np.int64), counts=run.frames.counts[:0]))
+    run = made_up_run(3, 3, blocks=0, num_intervals=1)
+    none = dataclasses.replace(run.intervals, edges=np.zeros(1, np.int64), counts=run.intervals.counts[:0])
+    run = dataclasses.replace(run, intervals=none)
     write_run(run, tmp_path / "r")
-    assert read_run(tmp_path / "r").blocks == () and len(read_run(tmp_path / "r").frames) == 0
+    assert read_run(tmp_path / "r").blocks == () and len(read_run(tmp_path / "r").intervals) == 0
 
 
 @pytest.mark.parametrize("seed", [2, 5, 8])
@@ -91,7 +92,7 @@ def test_a_program_without_a_model_can_be_seen_too(seed, tmp_path):
 
 
 def test_nothing_is_overwritten_unless_it_is_a_run_and_force_is_given(tmp_path):
-    run, other = made_up_run(4, 4, num_frames=2), made_up_run(8, 4, num_frames=2)
+    run, other = made_up_run(4, 4, num_intervals=2), made_up_run(8, 4, num_intervals=2)
     write_run(run, tmp_path / "r")
     with pytest.raises(ConfigError, match="holds a run already"):
         write_run(other, tmp_path / "r")
@@ -113,7 +114,7 @@ def test_nothing_is_overwritten_unless_it_is_a_run_and_force_is_given(tmp_path):
 def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(folder.Path, "rename", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     with pytest.raises(ConfigError, match="No space left"):
-        write_run(made_up_run(4, 4, num_frames=2), tmp_path / "r")
+        write_run(made_up_run(4, 4, num_intervals=2), tmp_path / "r")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -160,7 +161,7 @@ def edit(change):
         ("summary.json", edit(lambda t: t.update(schema=7)), "summary.json has schema 7"),
         ("summary.json", edit(lambda t: t.update(mesh=[3, 3])), "outside the mesh"),
         ("summary.json", edit(lambda t: t.update(mesh=[0, 0])), "is no mesh"),
-        ("summary.json", edit(lambda t: t.update(cycles_total=5)), "frames do not cover cycles 0 to 5"),
+        ("summary.json", edit(lambda t: t.update(cycles_total=5)), "intervals do not cover cycles 0 to 5"),
         ("memory.json", edit(lambda t: t.update(classes=t["classes"][:1])), "a code class that memory does not have"),
         ("memory.json", edit(lambda t: t.update(layouts=[])), "a layout that it does not have"),
         ("pes.csv", damage(lambda data: data.replace(b"flops", b"flips")), "pes lacks the column 'flops'"),
@@ -168,14 +169,14 @@ def edit(change):
         ("pes.csv", damage(lambda data: data.rsplit(b",", 1)[0] + b",many\n"), "whole number"),
         ("pes.csv", damage(lambda data: data.rsplit(b",", 1)[0] + b"\n"), "is damaged"),
         ("links.csv", damage(lambda data: data.rsplit(b",", 2)[0] + b",123456789,0\n"), "do not add up"),
-        ("frames.npz", damage(lambda data: data[:100]), "is damaged"),
-        ("frames.npz", damage(lambda data: b""), "is damaged"),
+        ("intervals.npz", damage(lambda data: data[:100]), "is damaged"),
+        ("intervals.npz", damage(lambda data: b""), "is damaged"),
         ("config.toml", damage(lambda data: b"schema = ["), "is damaged"),
         ("nets.json", edit(lambda t: t.pop("nets")), "is damaged"),
     ],
 )
 def test_a_damaged_or_foreign_folder_is_one_clear_error(name, how, words, tmp_path):
-    write_run(made_up_run(6, 5, num_frames=3), tmp_path / "r")
+    write_run(made_up_run(6, 5, num_intervals=3), tmp_path / "r")
     how(tmp_path / "r", name)
     with pytest.raises(ConfigError) as error:
         read_run(tmp_path / "r")
@@ -231,6 +232,6 @@ def test_a_net_becomes_straight_pieces_in_the_direction_of_travel():
 
 
 def test_parts_between_blocks_leave_out_what_stays_inside_one():
-    run = made_up_run(12, 4, blocks=3, num_frames=2)
+    run = made_up_run(12, 4, blocks=3, num_intervals=2)
     wire = dataclasses.replace(run.wires[0], pieces=((-1, 0, 6, 0), (6, 0, 6, 3), (11, 1, 12, 1)))
     assert run.between_blocks(wire) == [(-1, 0, 0, 0), (3, 0, 4, 0), (11, 1, 12, 1)]

@@ -153,3 +153,18 @@ def test_parquet_holds_what_the_table_holds(tmp_path):
     done = wse("sweep", "kjv", "--seed", "0-1", "-n", 0, "--workers", 1, "-o", tmp_path / "t.parquet")
     assert done.returncode == 0, done.stderr
     assert parquet.read_table(tmp_path / "t.parquet").column("seed").to_pylist() == [int(r["seed"]) for r in read_rows(tmp_path / "t.csv")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["kjw"], "no model is named 'kjw'"),
+        (["kjv", "--arch", "wse9"], "wse9"),
+        (["kjv", "-o", "table.txt"], "file.csv or file.parquet, not table.txt"),
+    ],
+)
+def test_a_mistake_in_a_name_is_refused_before_there_is_a_table(arguments, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = wse("sweep", *arguments)
+    assert done.returncode == 2 and words in done.stderr and "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())

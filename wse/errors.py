@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from wse.hang import HangReport
 
-EXIT_OK = 0
 EXIT_BUG = 70
 
 

@@ -1,133 +1,26 @@
 """Linking: from the fragments a builder collected to the plain arrays of a `Program`.
 
 PEs covered by the same fragments form a code class. Each class gets its code (shared when two
-classes come out alike) and its SRAM layout; each PE gets its data.
+classes come out alike) and its SRAM layout; each PE gets its data. What becomes of routes: `wse.routes`.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from wse.errors import DoesNotFitError, ProgramError, nearest
-from wse.frame import Area
-from wse.isa import FIFO_KINDS, MAX_POSITIONS, NUM_COLS, NUM_SWITCH_COLS, TYPE_BYTES, Col, Op, Operand, Pop, Port, Switch, Type
-from wse.program import Binding, CodeClass, Program, SramFifo, Symbol, class_rows
+from wse.fragment import EmptyArray, FifoArray, Fragment
+from wse.isa import FIFO_KINDS, NUM_COLS, TYPE_BYTES, Col, Op, Operand
+from wse.operands import Label
+from wse.program import CodeClass, Program, SramFifo, Symbol
+from wse.routes import with_rewrites
 
 if TYPE_CHECKING:
     from wse.builder import ProgramBuilder
-
-
-@dataclass(eq=False)
-class Label:
-    """A place in code; compared by identity, told apart in hashes by its number."""
-
-    name: str
-    number: int
-
-
-@dataclass(frozen=True)
-class PlacedLabel:
-    """A label put into code."""
-
-    label: Label
-    line: int  # index into `Program.source_lines`
-
-
-@dataclass(frozen=True)
-class Route:
-    """What a router does with a color: positions of (rx port, mask of tx ports), and how a switch goes from one to the next.
-
-    A plain route is a ring of one position that never pops: control wavelets change nothing there.
-    """
-
-    positions: tuple[tuple[Port, int], ...]
-    ring: bool = True
-    pop: Pop = Pop.NEVER
-    line: int = 0  # index into `Program.source_lines`
-
-    @property
-    def behaviour(self) -> tuple[Any, ...]:
-        """What the router does: everything but where it was written."""
-        return self.positions, self.ring, self.pop
-
-    def __str__(self) -> str:
-        return " then ".join(f"{rx.name} to {'+'.join(port.name for port in Port if tx >> port & 1)}" for rx, tx in self.positions)
-
-
-@dataclass(frozen=True)
-class Array:
-    """A declared array: `data` is (height, width, *shape), (1, 1, *shape) for all PEs alike, or None for zeros."""
-
-    name: str
-    type: Type
-    shape: tuple[int, ...]
-    data: np.ndarray | None
-    line: int  # index into `Program.source_lines`
-
-
-@dataclass(frozen=True)
-class EmptyArray(Array):
-    """An array that nothing is known of before it is written."""
-
-
-@dataclass(frozen=True)
-class FifoArray(EmptyArray):
-    """The storage of a FIFO in SRAM, and the tasks that a push or pop activates, -1 for none."""
-
-    on_push: int
-    on_pop: int
-
-
-@dataclass
-class Fragment:
-    """What the PEs of one rectangle were given in one go, in one task: rows of code, labels, arrays."""
-
-    area: Area
-    task: int
-    rows: list[np.ndarray] = field(default_factory=list)
-    ops: list[int] = field(default_factory=list)  # of each row, index into the builder's op names
-    symbols: list[tuple[int, int, str]] = field(default_factory=list)  # (row, column, symbol)
-    targets: list[tuple[int, Label]] = field(default_factory=list)  # (row, label it goes to)
-    labels: list[tuple[int, PlacedLabel]] = field(default_factory=list)  # (row, label placed before it)
-    arrays: list[Array] = field(default_factory=list)
-    bindings: list[Binding] = field(default_factory=list)
-
-    def add(self, item: Any, op: int) -> None:
-        """Append an `Array`, a `Binding`, a `PlacedLabel` label, or an instruction (row, symbols, label) that belongs to `op`."""
-        if isinstance(item, Array):
-            self.arrays.append(item)
-        elif isinstance(item, Binding):
-            self.bindings.append(item)
-        elif isinstance(item, PlacedLabel):
-            self.labels.append((len(self.rows), item))
-        else:
-            row, symbols, label = item
-            self.symbols += [(len(self.rows), col, name) for col, name in symbols]
-            if label is not None:
-                self.targets.append((len(self.rows), label))
-            self.rows.append(row)
-            self.ops.append(op)
-
-    def digest(self) -> int:
-        """A 62-bit hash of everything but the PEs and the data: equal for fragments that link alike."""
-        parts = (
-            self.task,
-            [row.tobytes() for row in self.rows],
-            self.ops,
-            self.symbols,
-            [(row, label.number) for row, label in self.targets],
-            [(row, placed.label.number) for row, placed in self.labels],
-            [(array.name, int(array.type), array.shape, isinstance(array, EmptyArray)) for array in self.arrays],
-            [(array.on_push, array.on_pop) for array in self.arrays if isinstance(array, FifoArray)],
-            self.bindings,
-        )
-        return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()) >> 2
-
 
 _BLOCKED_SALT = 0x5D588B656C078965
 
@@ -160,15 +53,14 @@ def link(builder: ProgramBuilder, meta: dict[str, str]) -> Program:
         bindings = tuple(binding for fragment in fragments for binding in fragment.bindings)
         classes.append(CodeClass(entries, int(entries[0] >= 0), blocked, num_threads, words, code_bytes, symbols, bindings, fifos))
     core_sram, sram = _data(builder, core_pe, core_class, classes)
-    pe, color, route = _channels(builder)
-    first = np.array([(*distinct.positions[0], distinct.line) for distinct in builder.routes], np.int64).reshape(-1, 3)[route]
+    pe, color, rx, tx, line, switches = builder.routes.tables()
     program = Program(
         builder.spec, builder.width, builder.height, *code.tables(), tuple(classes), core_pe, core_class, core_sram, sram,
-        pe, color, first[:, 0], first[:, 1], first[:, 2], _switches(builder, route), tuple(builder.host_in), tuple(builder.host_out),
+        pe, color, rx, tx, line, switches, tuple(builder.host_in), tuple(builder.host_out),
         source_lines, tuple(builder.source_texts) or ("",), tuple(builder.prints), tuple(builder.op_names), meta, builder.defects,
         tuple(builder.frames),
     )  # fmt: skip
-    return replace(program, switches=_with_rewrites(program))
+    return replace(program, switches=with_rewrites(program))
 
 
 def _classes(builder: ProgramBuilder) -> tuple[np.ndarray, np.ndarray, list[list[Fragment]]]:
@@ -318,84 +210,6 @@ def _data(
             for i, start in enumerate(starts):
                 raw[start : start + rows.shape[1]] = rows[i if len(rows) > 1 else 0]
     return core_sram, sram
-
-
-def _channels(builder: ProgramBuilder) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(pe, color, index into `builder.routes`) of every channel, sorted by PE, then color."""
-    pes, colors, routes = [], [], []
-    for color, route in builder.route_at.items():
-        pe = np.flatnonzero(route.ravel() >= 0)
-        pes.append(pe)
-        colors.append(np.full(len(pe), color))
-        routes.append(route.ravel()[pe])
-    if not pes:
-        empty = np.zeros(0, np.int64)
-        return empty, empty, empty
-    columns = [np.concatenate(parts).astype(np.int64) for parts in (pes, colors, routes)]
-    order = np.lexsort((columns[1], columns[0]))
-    return columns[0][order], columns[1][order], columns[2][order]
-
-
-def _switches(builder: ProgramBuilder, route: np.ndarray) -> np.ndarray:
-    """Rows of `Program.switches` for the channels with a switch; `route` as from `_channels`."""
-    rows = np.array([_switch_row(distinct) for distinct in builder.routes], np.int64).reshape(-1, NUM_SWITCH_COLS)
-    is_switch = np.array([distinct.behaviour != Route(distinct.positions[:1]).behaviour for distinct in builder.routes], bool)
-    channels = np.flatnonzero(is_switch[route]) if len(route) else route
-    switches = rows[route[channels]]
-    switches[:, Switch.CHANNEL] = channels
-    return switches
-
-
-def _switch_row(route: Route) -> np.ndarray:
-    row = np.zeros(NUM_SWITCH_COLS, np.int64)
-    row[Switch.RX : Switch.RX + MAX_POSITIONS] = -1
-    row[Switch.NUM], row[Switch.RING], row[Switch.POP] = len(route.positions), route.ring, route.pop
-    for i, (rx, tx) in enumerate(route.positions):
-        row[Switch.RX + i], row[Switch.TX + i] = rx, tx
-        row[Switch.FIFOS] |= 1 << rx
-        row[Switch.EXITS] |= tx
-    return row
-
-
-def _with_rewrites(program: Program) -> np.ndarray:
-    """`program.switches` with what its REROUTE instructions can add: rows for plain routes, FIFOs, exits."""
-    rows = program.switches
-    for index, cls in enumerate(program.classes):
-        code = program.code[class_rows(program.code, cls.task_entry)]
-        members = program.core_pe[program.core_class == index]
-        for instruction in code[code[:, Col.OP] == Op.REROUTE]:
-            color, position, rx, tx = (int(value) for value in instruction[Col.EXTENT : Col.EXTENT + 4])
-            line = program.source_lines[instruction[Col.LINE]]
-            channels = program.channels_at(members, color)
-            if (channels < 0).any():
-                x, y = program.xy(members[np.argmin(channels)])
-                raise ProgramError(
-                    f"PE ({x},{y}) rewrites color {color}, which has no route there", notes=[line],
-                    help=f"give color {color} a first route() or switch() on this PE",
-                )  # fmt: skip
-            plain = channels[~np.isin(channels, rows[:, Switch.CHANNEL])]
-            rows = np.concatenate([rows, _plain_rows(program, plain)])
-            mine = np.isin(rows[:, Switch.CHANNEL], channels)
-            short = mine & (rows[:, Switch.NUM] <= position)
-            if short.any():
-                x, y = program.xy(program.channel_pe[rows[np.argmax(short), Switch.CHANNEL]])
-                raise ProgramError(
-                    f"PE ({x},{y}) rewrites position {position} of color {color}, which has {rows[np.argmax(short), Switch.NUM]} there",
-                    notes=[line], help="positions count from 0",
-                )  # fmt: skip
-            rows[mine, Switch.FIFOS] |= 1 << rx
-            rows[mine, Switch.EXITS] |= tx
-    return rows[np.argsort(rows[:, Switch.CHANNEL])]
-
-
-def _plain_rows(program: Program, channels: np.ndarray) -> np.ndarray:
-    """Rows of `Program.switches` for channels with a plain route."""
-    rows = np.tile(_switch_row(Route(())), (len(channels), 1))
-    rx, tx = program.channel_rx[channels], program.channel_tx[channels]
-    rows[:, Switch.CHANNEL], rows[:, Switch.NUM] = channels, 1
-    rows[:, Switch.RX], rows[:, Switch.FIFOS] = rx, 1 << rx
-    rows[:, Switch.TX], rows[:, Switch.EXITS] = tx, tx
-    return rows
 
 
 def _overflow(

@@ -1,4 +1,4 @@
-"""Operands of instructions as a kernel writer holds them: array views, registers, fabric ends."""
+"""Operands of instructions as a kernel writer holds them: array views, registers, fabric ends, FIFOs, labels."""
 
 from __future__ import annotations
 
@@ -64,6 +64,14 @@ class Popped:
     """The oldest element of a FIFO in SRAM per element, taken out."""
 
     fifo: Fifo
+
+
+@dataclass(eq=False)
+class Label:
+    """A place in code; compared by identity, told apart in hashes by its number."""
+
+    name: str
+    number: int
 
 
 @dataclass(frozen=True)

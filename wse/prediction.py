@@ -1,22 +1,19 @@
 """Prediction: what the cost model that places blocks said beforehand, for the same tokens that were measured.
 
-Hops are predicted to the last one. Cycles of a block are those of its ops, one after another, from when it has its input to when its
-output can leave; the way from block to block is the nets'.
+Hops are predicted to the last one, among defects too. Cycles of a block are those of its ops, one after another, from when it has its
+input to when its output can leave; the way from block to block is the nets'. What a block skips is not in them.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from wse.compiler.compile import Compiled, fixed_problem
-from wse.compiler.cost import TAKE_IN, Cost, ceil_div, op_costs
-from wse.compiler.nets import TRUNK
+from wse.compiler.cost import TAKE_IN, Cost, Shape, op_costs
+from wse.compiler.hops import lane_hops, net_costs, placed_shape
 from wse.compiler.partition import Partitioner
-from wse.compiler.route import Net
-from wse.isa import Port
 from wse.program import Rect
 
 OpCosts = dict[str, Cost]
@@ -53,16 +50,16 @@ class Prediction:
 def predict(compiled: Compiled, positions: range) -> Prediction:
     """The cost model's word on tokens at `positions`, at least one, each alone on the wafer."""
     partitioner = Partitioner(compiled.model.config, compiled.spec, compiled.dtype, compiled.context)
-    problem, rects = fixed_problem(compiled.placement, partitioner), compiled.placement.rects
-    known: dict[tuple[str, int, int], OpCosts] = {}  # blocks of a kind and shape cost the same
+    problem, rects = fixed_problem(compiled.placement, partitioner), compiled.placement.footprints
+    known: dict[Shape, OpCosts] = {}  # blocks of a kind and shape cost the same
     blocks = []
-    for block in compiled.blocks:
-        key = (block.part.value, block.width, block.height)
+    for block, frame in zip(compiled.blocks, compiled.placement.frames, strict=True):
+        key = placed_shape(partitioner, block, frame)
         if key not in known:
-            known[key] = _mean([op_costs(compiled.spec, partitioner.shape(block), position) for position in positions])
+            known[key] = _mean([op_costs(compiled.spec, key, position) for position in positions])
         blocks.append(known[key])
-    nets = tuple(problem.net(i, a, b) for i, (a, b) in enumerate(itertools.pairwise((None, *rects, None))))
-    lanes = [_lane_hops(net, vector) for net, vector in zip(compiled.nets, (*(len(nets) - 1) * [problem.dim], 1), strict=True)]
+    nets = net_costs(problem, compiled.placement, compiled.nets)
+    lanes = [lane_hops(net, vector) for net, vector in zip(compiled.nets, (*(len(nets) - 1) * [problem.dim], 1), strict=True)]
     inside = [sum(cost.hops for cost in ops.values()) for ops in blocks]
     for i, (net, of_net) in enumerate(zip(nets, lanes, strict=True)):
         for k, rect in enumerate(rects):
@@ -76,14 +73,3 @@ def predict(compiled: Compiled, positions: range) -> Prediction:
 def _mean(tokens: list[OpCosts]) -> OpCosts:
     sums = {op: sum((token[op] for token in tokens), Cost(0, 0)) for op in tokens[0]}
     return {op: Cost(total.cycles / len(tokens), total.hops / len(tokens)) for op, total in sums.items()}
-
-
-def _lane_hops(net: Net, vector: int) -> dict[tuple[int, int], int]:
-    """Hops that start on each PE of a net's lanes, when it passes `vector` wavelets."""
-    segment = vector if net.kind == TRUNK else ceil_div(vector, len(net.lanes))
-    hops = defaultdict[tuple[int, int], int](int)
-    for row, lane in enumerate(net.lanes):
-        wavelets = vector if net.kind == TRUNK else max(0, min(segment, vector - row * segment))
-        for pe, (_, tx) in lane.hops.items():
-            hops[pe] += wavelets * len(tx - {Port.RAMP})
-    return hops

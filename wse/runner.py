@@ -34,7 +34,7 @@ class Session:
         sanitize: bool = False,
     ):
         """`choose` picks a token from logits (float32); it wants a model compiled with head "logits". `run` stands in for
-        `Machine.run`, to look at the machine on the way (`wse.view.frames.Sampler.run`). `sanitize`: as `Machine` takes it."""
+        `Machine.run`, to look at the machine on the way (`wse.view.intervals.Sampler.run`). `sanitize`: as `Machine` takes it."""
         self.compiled = compiled
         self.machine = Machine(compiled.program, sanitize)
         self.position = 0
@@ -67,7 +67,8 @@ class Session:
             help = f"with this prompt at most -n {room} fits{longer}"
         else:
             help = f"at most {context - self.position} prompt tokens fit{longer}"
-        raise DoesNotFitError(f"{num_prompt} prompt tokens and {num} more need {need} positions; the context holds {context}", help=help)
+        tokens = f"{num_prompt} prompt token{'s' * (num_prompt != 1)}"
+        raise DoesNotFitError(f"{tokens} and {num} more need {need} positions; the context holds {context}", help=help)
 
     def step(self, tokens: list[int]) -> Token:
         """Feed `tokens`, wait for all their results; the token that follows the last."""

@@ -109,11 +109,11 @@ def _defects(compiled: Compiled) -> dict[str, Any] | None:
     placement = compiled.placement
     if placement.defects is None:
         return None
-    frames = zip(placement.names, placement.footprints, placement.skipped_columns, placement.skipped_rows, strict=True)
+    skipping = zip(placement.names, placement.footprints, placement.skipped_columns, placement.skipped_rows, strict=True)
     return {
         **placement.defects.facts(), "digest": placement.defects.digest,
         "skipped": [
-            {"name": name, "x": area.x, "y": area.y, "columns": list(columns), "rows": list(rows)} for name, area, columns, rows in frames
+            {"name": name, "x": area.x, "y": area.y, "columns": list(columns), "rows": list(rows)} for name, area, columns, rows in skipping
         ],
     }  # fmt: skip
 

@@ -92,7 +92,9 @@ def run_point(point: Point) -> Result:
 def _figures(point: Point) -> dict[str, Any]:
     from wse.cli.options import parse_mesh
     from wse.compiler.compile import DefectOptions, PlaceOptions, compile_placed, place_model
+    from wse.compiler.hops import routed_cost
     from wse.compiler.placers import Search
+    from wse.compiler.route import route
     from wse.runner import Session
     from wse.spec import load_spec, parse_settings
     from wse.summary import channel_hops
@@ -102,7 +104,8 @@ def _figures(point: Point) -> dict[str, Any]:
     options = PlaceOptions(point.placer, point.split, point.objective, Search(point.seed), defects=defects)
     context = point.context or None
     placed = place_model(point.model, spec, dtype=point.dtype, context=context, mesh=parse_mesh(point.mesh or None), options=options)
-    cost, problem = placed.problem.cost(placed.placement), placed.problem
+    problem = placed.problem
+    cost = routed_cost(placed, route(placed.placement, placed.model.config.dim, spec.num_colors))
     figures: dict[str, Any] = {
         "width": problem.width, "height": problem.height, "num_pes": sum(rect.num_pes for rect in placed.placement.rects),
         "num_usable_pes": int(problem.usable.sum()),
@@ -112,9 +115,8 @@ def _figures(point: Point) -> dict[str, Any]:
     }  # fmt: skip
     if not point.n_gen:
         return figures
-    if placed.model.tokenizer is None:
-        raise ConfigError(f"model '{placed.model.name}' has no tokenizer file")
-    session, prompt = Session(compile_placed(placed)), placed.model.tokenizer.encode(point.prompt)
+    _, prompt = placed.model.encode_prompt(point.prompt)
+    session = Session(compile_placed(placed))
     tokens = list(session.generate(prompt, point.n_gen))
     positions = len(prompt) + len(tokens) - 1
     between = [b.cycle - a.cycle for a, b in itertools.pairwise(tokens)]

@@ -8,7 +8,10 @@ import sys
 from pathlib import Path
 from types import FrameType
 
-_OWN_FILES = {str(Path(__file__).with_name(name)) for name in ("where.py", "builder.py", "encode.py", "operands.py")}
+from wse.errors import ProgramError
+from wse.program import Rect
+
+_OWN_FILES = {str(Path(__file__).with_name(name)) for name in ("where.py", "builder.py", "pes.py", "encode.py", "operands.py", "routes.py")}
 _OWN_FILES.add(contextlib.__file__)  # between a kernel's `with pe.loop(...)` and the builder
 
 
@@ -22,6 +25,11 @@ def kernel_text() -> str:
     """The text of that line, without a remark at its end; empty where the source cannot be read."""
     frame = _kernel_frame()
     return linecache.getline(frame.f_code.co_filename, frame.f_lineno).split("  #")[0].strip()
+
+
+def refusal(message: str, help: str, rect: Rect | None = None) -> ProgramError:
+    """The error for a call of the builder: it names the kernel's line and, if there are any, the PEs."""
+    return ProgramError(message, notes=[kernel_line() + ("" if rect is None else f", PEs {rect}")], help=help)
 
 
 def _kernel_frame() -> FrameType:

@@ -147,7 +147,7 @@ def _best_rect(problem: Problem, i: int, placed: dict[int, Rect], free: np.ndarr
         ys, xs = np.nonzero(_legal_corners(problem, i, placed, sums, width, height))
         if not len(xs):
             continue
-        distance = pull(i, xs, ys, width, height) if pull else _distance(problem, i, placed, xs, ys, width, height)
+        distance = pull(i, xs, ys, width, height) if pull else _distance(i, placed, xs, ys, width)
         for j in np.lexsort((xs, ys, distance))[:NEAR]:
             rect = Rect(int(xs[j]), int(ys[j]), width, height)
             cost = problem.costs[i][k]
@@ -197,7 +197,7 @@ def _legal_corners(problem: Problem, i: int, placed: dict[int, Rect], sums: np.n
     return legal
 
 
-def _distance(problem: Problem, i: int, placed: dict[int, Rect], xs: np.ndarray, ys: np.ndarray, width: int, height: int) -> np.ndarray:
+def _distance(i: int, placed: dict[int, Rect], xs: np.ndarray, ys: np.ndarray, width: int) -> np.ndarray:
     """How far corners are from block i's neighbours in the chain, and from the mesh's west edge for the first; ties to the north-west."""
     total = np.zeros(len(xs))
     near = [placed[j] for j in (i - 1, i + 1) if j in placed]

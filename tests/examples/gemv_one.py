@@ -14,4 +14,4 @@ pe.fmac(y, tile, inputs[:, None], mapped=True)           # y += A[k, :] * x[k], 
 
 machine = Machine(program.link())
 machine.check(machine.run())
-print(machine.cycles, "cycles, off by", np.abs(machine.read(0, 0, "y") - x @ a).max())
+print(f"{machine.cycles} cycles, off by {np.abs(machine.read(0, 0, 'y') - x @ a).max():.1e}")

@@ -22,4 +22,4 @@ reduce(program, Line(rect, "x"), y)                      # all rows at once, eac
 machine = Machine(program.link())
 machine.check(machine.run())
 result = np.concatenate([machine.read(0, row, "y") for row in range(H)])
-print(machine.cycles, "cycles, off by", np.abs(result - x @ a).max())
+print(f"{machine.cycles} cycles, off by {np.abs(result - x @ a).max():.1e}")

@@ -32,4 +32,4 @@ for i in range(P):
 
 machine = Machine(program.link())
 machine.check(machine.run())
-print(machine.cycles, "cycles, off by", np.abs(machine.read(0, 0, "y") - x @ a).max())
+print(f"{machine.cycles} cycles, off by {np.abs(machine.read(0, 0, 'y') - x @ a).max():.1e}")

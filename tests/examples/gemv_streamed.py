@@ -37,4 +37,4 @@ if __name__ == "__main__":
     machine = program()
     machine.check(machine.run())
     result = np.concatenate([machine.read(0, row, "y") for row in range(H)])
-    print(machine.cycles, "cycles, off by", np.abs(result - x @ a).max())
+    print(f"{machine.cycles} cycles, off by {np.abs(result - x @ a).max():.1e}")

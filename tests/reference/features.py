@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from reference.planner import FLOATS, INT, PE, SUMS, Net, Planner
+from reference.ground import FLOATS, INT, PE, SUMS, Net
+from reference.planner import Planner
 from wse.builder import Pes, ProgramBuilder
 from wse.isa import OPPOSITE, PORT_STEP, Command, Done, Op, Pop, Port, Type, control_bits
 from wse.operands import Fifo, Reg, View

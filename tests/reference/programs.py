@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 
 from reference.features import FEATURES, FeaturePlanner
-from reference.planner import Case, Planner, Run
+from reference.ground import Case, Run
+from reference.planner import Planner
 
 __all__ = ["FEATURES", "Case", "Run", "random_case", "reduce"]
 

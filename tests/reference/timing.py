@@ -50,3 +50,25 @@ def on_one_pe(code: Callable[[Pes], None], **numbers: int) -> ProgramBuilder:
     program = builder(**numbers)
     code(program.pes(HERE))
     return program
+
+
+def receiver(start: int = 0, num: int = 20, **numbers: int) -> ProgramBuilder:
+    """Host -> router -> core, which receives `num` wavelets from cycle `start` on."""
+    program = builder(control_cycles=max(start, 1), **numbers)
+    program.route(HERE, 0, W, [RAMP])
+    program.input("in", 0, 0, 0, W)
+    pe = program.pes(HERE)
+    if start:
+        pe.unblock(0)
+    pe.mov(pe.zeros("y", num), pe.recv(0))
+    return program
+
+
+def sender(num: int = 1, **numbers: int) -> ProgramBuilder:
+    """Core -> router -> host."""
+    program = builder(**numbers)
+    program.route(HERE, 0, RAMP, [E])
+    program.output("out", 0, 0, 0, E)
+    pe = program.pes(HERE)
+    pe.mov(pe.send(0), pe.zeros("x", num))
+    return program

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from wse.cli.options import json_option, progress_options
-from wse.errors import ConfigError
+from wse.errors import ConfigError, WseError
 from wse.progress import Progress
 
 if TYPE_CHECKING:
@@ -111,4 +111,8 @@ def _read(
     if key not in known:
         spec = load_spec(key[1], **parse_settings(settings))
         known[key] = Partitioner(load_model(named, on_part=on_part).config, spec, key[2], key[3])
-    return describe(name, placement, known[key], {k: measured[k] for k in (*MEASURED, "busiest_links") if k in measured})
+    try:
+        return describe(name, placement, known[key], {k: measured[k] for k in (*MEASURED, "busiest_links") if k in measured})
+    except WseError as error:
+        error.notes = (*error.notes, f"in {path}, of model {named}")
+        raise

@@ -75,7 +75,7 @@ def _drawn(found: Any) -> list[str]:
 @click.option("--dead-pes", default="0,1%,2%,4%", show_default=True, metavar="RATES", help="shares of PEs dead: 0,0.01 or 0-4% or 0-4+0.5%")
 @click.option("--dead-links", default="0", show_default=True, metavar="RATES", help="likewise of links")
 @click.option("--defect-seed", default="0-2", show_default=True, help="the maps of each rate: 0-9")
-@click.option("-p", "--prompt", default="In the beginning", show_default=True)
+@click.option("-p", "--prompt", default="In the beginning", show_default=True, help="text to go on from")
 @click.option("-n", "--n-gen", default=2, show_default=True, type=click.IntRange(0), help="tokens to run; 0 places only")
 @json_option
 @output_option

@@ -28,7 +28,7 @@ def machine_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--placer", default="snake", show_default=True, help="snake, greedy, spectral, anneal or exact"),
         click.option("--split", type=click.Choice(["layer", "half"]), default="layer", show_default=True, help="a block per layer, or two"),
         *_DEFECT_OPTIONS,
-        click.option("--context", type=int, help="positions to keep room for"),
+        click.option("--context", type=int, metavar="N", help="positions to keep room for (default: the model's own, at most 256)"),
         click.option("--dtype", type=click.Choice(["f16", "f32"]), default="f16", show_default=True, help="weights in SRAM"),
     )):  # fmt: skip
         command = option(command)
@@ -36,8 +36,8 @@ def machine_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 _ARCH_OPTIONS = (
-    click.option("--arch", default="wse2", show_default=True, help="machine: a preset or a .toml file"),
-    click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="change a number of the machine"),
+    click.option("--arch", default="wse2", show_default=True, help="a preset (wse config list) or a .toml file"),
+    click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="change a number: hop_cycles=2 (repeatable)"),
 )
 
 
@@ -59,10 +59,10 @@ class Rate(click.ParamType):
 
 
 _RANDOM_DEFECTS = (
-    click.option("--dead-pes", type=Rate(), default=0.0, metavar="RATE", help="let so many of all PEs be dead, at random: 0.01 or 1%"),
-    click.option("--dead-links", type=Rate(), default=0.0, metavar="RATE", help="likewise of all links between PEs"),
+    click.option("--dead-pes", type=Rate(), default=0.0, metavar="RATE", help="share of all PEs dead, at random: 1% (default: none)"),
+    click.option("--dead-links", type=Rate(), default=0.0, metavar="RATE", help="likewise of all links between PEs (default: none)"),
     click.option("--dead-routers", is_flag=True, help="the routers of dead PEs pass nothing either"),
-    click.option("--defect-seed", type=click.IntRange(0), default=0, metavar="N", help="decides which are dead"),
+    click.option("--defect-seed", type=click.IntRange(0), default=0, show_default=True, metavar="N", help="decides which are dead"),
 )
 _DEFECT_OPTIONS = (
     click.option("--defects", type=click.Path(path_type=Path), help="a map of dead PEs and links, as `wse defects` writes it"),

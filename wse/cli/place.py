@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ def place(
     """
     from wse.compiler.compile import place_model
     from wse.compiler.cost import Cost
+    from wse.compiler.hops import routed_cost
     from wse.compiler.placers import Search
     from wse.compiler.route import report_routes, route
 
@@ -53,15 +55,16 @@ def place(
     placement = placed.placement
     with progress.stage("routing"):
         nets = route(placement, placed.model.config.dim, placed.spec.num_colors)
+    problem, cost = placed.problem, routed_cost(placed, nets)
+    said = {"predicted_hops_per_token": int(cost.hops), "gap_frac": round(problem.weigh(cost) / problem.lower_bound - 1, 4)}
+    placement = replace(placement, about=dict(placement.about) | said)
     placement.write(output)
-    cost, problem = placed.problem.cost(placement), placed.problem
     gap = problem.weigh(cost) / problem.lower_bound - 1
     click.echo(f"{len(placed.blocks)} blocks on {placement.width}x{placement.height} PEs -> {output}")
     if placement.defects is not None:
         click.echo(str(placement.defects))
         for name, where in zip(placement.names, placement.describe(), strict=True):
             click.echo(f"  {name} at {where}")
-        click.echo("predictions leave out what skipped rows and columns add; `wse run` measures it")
     click.echo(f"predicted per token: {cost.hops:,.0f} hops, {cost.cycles:,.0f} cycles")
     click.echo(f"no placement has fewer than {problem.bounds.hops:,.0f} hops, or {problem.bounds.cycles:,.0f} cycles; this one is "
                f"{100 * gap:.2f} % above the bound for objective '{problem.objective}'")  # fmt: skip

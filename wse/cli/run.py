@@ -13,7 +13,7 @@ import click
 
 from wse.cli.options import compile_with, emit_json, hang_option, json_option, machine_options, progress_options, reporting_hang
 from wse.cli.trace import requested, trace_options, write_machine_trace
-from wse.errors import ConfigError, VerificationError
+from wse.errors import VerificationError
 from wse.progress import Progress
 
 if TYPE_CHECKING:
@@ -23,11 +23,13 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("model")
 @machine_options
-@click.option("-p", "--prompt", default="And the LORD spake unto Moses", show_default=True)
+@click.option("-p", "--prompt", default="And the LORD spake unto Moses", show_default=True, help="text to go on from")
 @click.option("-n", "--n-gen", default=32, show_default=True, type=click.IntRange(1), help="tokens to generate")
-@click.option("-t", "--temperature", default=0.0, type=click.FloatRange(0), help="0 is greedy, on the wafer")
-@click.option("--top-p", default=1.0, type=click.FloatRange(0, 1, min_open=True))
-@click.option("--seed", default=0, type=int, help="of sampling")
+@click.option("-t", "--temperature", default=0.0, show_default=True, type=click.FloatRange(0), help="0 is greedy, on the wafer")
+@click.option(
+    "--top-p", default=1.0, show_default=True, type=click.FloatRange(0, 1, min_open=True), help="sample among tokens of so much probability"
+)
+@click.option("--seed", default=0, show_default=True, type=int, help="of sampling")
 @click.option("--check/--no-check", default=None, help="compare the tokens with NumPy's (default: for small models)")
 @json_option
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="leave a run folder here, for `wse report`")
@@ -43,7 +45,7 @@ def run(
 ) -> None:  # fmt: skip
     """Compile MODEL, decode on the emulated wafer, report.
 
-    MODEL is a name from `wse models`, a folder or a file. With -o the report is written as JSON.
+    MODEL is a name from `wse models`, a folder or a file. The report goes to the terminal; -o leaves all of the run in a folder.
     """
     import numpy as np
     from rich.console import Console
@@ -55,7 +57,7 @@ def run(
     from wse.runner import Session
     from wse.summary import summarize
     from wse.view.folder import check_target, write_run
-    from wse.view.frames import Sampler
+    from wse.view.intervals import Sampler
     from wse.view.record import config_toml, record
     from wse.warmup import warm_up
 
@@ -63,12 +65,7 @@ def run(
         check_target(output, force)
     traced = requested(trace, trace_events, trace_pes, trace_cycles, trace_max)
     compiled = compile_with(progress, model, **options, head="logits" if temperature > 0 else "greedy")
-    tokenizer = compiled.model.tokenizer
-    if tokenizer is None:
-        raise ConfigError(f"model '{compiled.model.name}' has no tokenizer file")
-    ids = tokenizer.encode(prompt)
-    if not ids:
-        raise ConfigError("the prompt is empty")
+    tokenizer, ids = compiled.model.encode_prompt(prompt)
     rng = np.random.default_rng(seed)
     choose = (lambda logits: sample(logits, temperature, top_p, rng)) if temperature > 0 else None
     with progress.stage("loading the wafer"):

@@ -46,10 +46,18 @@ def sweep(
     Lists are separated by commas; numbers may be ranges: 8,16,32 or 1-4 or 16-128*2. The same command again runs what is missing.
     """
     from wse import sweep as sweeping
+    from wse.compiler.load import find_model
     from wse.compiler.placers import PLACERS
     from wse.ranges import parse_ranges, parse_rates
+    from wse.spec import load_spec, parse_settings
     from wse.warmup import warm_up
 
+    if output.suffix not in (".csv", ".parquet"):
+        raise ConfigError(f"--output wants a file.csv or file.parquet, not {output}")
+    for model in models:  # a mistake in a name is no result, and would stay in the table
+        find_model(model)
+    for machine in _words("arch", arch):
+        load_spec(machine, **parse_settings(settings))
     meshes = [text.strip() for text in mesh.split(",")]
     for text in meshes:
         parse_mesh(text or None)
@@ -63,7 +71,7 @@ def sweep(
     rows = output.with_suffix(".csv")
     table = sweeping.Table(rows)
     missing = sum(sweeping.key_of(point) not in table.done for point in points)
-    progress.note(f"{len(points)} points, {missing} of them to be run -> {rows}")
+    progress.note(f"{len(points)} point{'s' * (len(points) != 1)}, {missing} of them to be run -> {rows}")
     if dry_run:
         return
     if n_gen and missing:

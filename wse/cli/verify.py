@@ -8,14 +8,13 @@ from typing import Any
 import click
 
 from wse.cli.options import compile_with, emit, emit_json, json_option, machine_options, output_option, progress_options
-from wse.errors import ConfigError
 from wse.progress import Progress
 
 
 @click.command()
 @click.argument("model")
 @machine_options
-@click.option("-p", "--prompt", default="And the LORD spake unto Moses", show_default=True)
+@click.option("-p", "--prompt", default="And the LORD spake unto Moses", show_default=True, help="text to go on from")
 @click.option("-n", "--n-gen", default=16, show_default=True, type=click.IntRange(1), help="tokens to generate and compare")
 @json_option
 @output_option
@@ -33,11 +32,7 @@ def verify(
     from wse.warmup import warm_up
 
     compiled = compile_with(progress, model, **options, keep_outputs=True)
-    if compiled.model.tokenizer is None:
-        raise ConfigError(f"model '{compiled.model.name}' has no tokenizer file")
-    ids = compiled.model.tokenizer.encode(prompt)
-    if not ids:
-        raise ConfigError("the prompt is empty")
+    _, ids = compiled.model.encode_prompt(prompt)
     with progress.stage("loading the wafer"):
         session = Session(compiled)
     session.check_room(len(ids), n_gen)

@@ -214,6 +214,16 @@ def binary_f32(op, m, d0, ds, a0, as_, b0, bs, n):
             m[d0 + j * ds] = alu_f32(op, m[a0 + j * as_], m[b0 + j * bs])
 
 
+@inline
+def _stays(dt, d, bk, bt, b, bs, n):
+    """Whether source b is one value for a whole row: a scalar that none of the row's n results, side by side from d on, overwrites."""
+    if bk != Kind.MEM:
+        return True
+    d_size = 1 if dt == Type.F16 else 2  # in half words
+    b_size = 1 if bt == Type.F16 else 2
+    return bs == 0 and (b * b_size + b_size <= d * d_size or b * b_size >= (d + n) * d_size)
+
+
 @leaf
 def run_row(
     sram, sram_f32, sram_u16, regs, regs_f32, core, op, type,
@@ -226,20 +236,19 @@ def run_row(
     and the result is what it sends. A division by zero stops the row and is faulty.
     """
     if type == Type.F32 and dk == Kind.MEM and dt == Type.F32:
-        if op == Op.FMAC and ds == 1 and ak == Kind.MEM and as_ == 1 and (bk != Kind.MEM or bs == 0):
+        if op == Op.FMAC and ds == 1 and ak == Kind.MEM and as_ == 1 and _stays(dt, d, bk, bt, b, bs, n):
             x = bits_to_f32(load_bits(sram, sram_u16, regs, core, bk, bt, b, b_bits))
             if at == Type.F16:
                 fmac_f16(sram_f32, d, sram_u16, a, x, n)
-                return 0, False
-            if bk != Kind.MEM or not d <= b < d + n:
+            else:
                 fmac_f32(sram_f32, d, sram_f32, a, x, n)
-                return 0, False
-        elif Op.ADD <= op <= Op.MIN and ak == Kind.MEM and bk == Kind.MEM and at == Type.F32 and bt == Type.F32:
+            return 0, False
+        if Op.ADD <= op <= Op.MIN and ak == Kind.MEM and bk == Kind.MEM and at == Type.F32 and bt == Type.F32:
             binary_f32(op, sram_f32, d, ds, a, as_, b, bs, n)
             return 0, False
     if (
         type == Type.F16 and op == Op.FMAC and dk == Kind.MEM and dt == Type.F16 and ds == 1 and ak == Kind.MEM and at == Type.F16
-        and as_ == 1 and (bk != Kind.MEM or (bs == 0 and not d <= b < d + n))
+        and as_ == 1 and _stays(dt, d, bk, bt, b, bs, n)
     ):  # fmt: skip
         x = round_f16(load_bits(sram, sram_u16, regs, core, bk, bt, b, b_bits))
         fmac_all_f16(sram_u16, d, a, bits_to_f32(x), n)

@@ -6,6 +6,7 @@ import numpy as np
 
 from wse.engine.state import Chan, Fifo, Turn
 from wse.engine.tables import table
+from wse.follow import follow
 from wse.isa import OPPOSITE, PORT_STEP, Pop, Port, Switch
 from wse.program import OFF_MESH, Program
 
@@ -110,14 +111,8 @@ def trace_back(program: Program, fifo: np.ndarray, chan: np.ndarray) -> None:
     """Note for every channel where its wavelets enter the fabric (-1: a switch is on the way), and the least time they take from there."""
     spec, num, num_sources = program.spec, len(chan), len(program.host_in)
     producer = fifo[:num, Fifo.PRODUCER]
-    source = np.where((producer >= 0) & (producer < num), producer, np.arange(num))
-    links = (source != np.arange(num)).astype(np.int64)
-    unsteady = chan[:, Chan.SWITCH] >= 0
-    for _ in range(num.bit_length()):  # pointer doubling; routes in a ring have no end to come to
-        links = links + links[source]
-        unsteady = unsteady | unsteady[source]
-        source = source[source]
+    onward = np.where((producer >= 0) & (producer < num), producer, np.arange(num))
+    source, links, unsteady = follow(onward, chan[:, Chan.SWITCH] >= 0)
     from_core = producer[source] >= num + num_sources
-    in_ring = (producer[source] >= 0) & (producer[source] < num)
-    chan[:, Chan.SOURCE] = np.where(unsteady | unsteady[source] | in_ring, -1, source)
+    chan[:, Chan.SOURCE] = np.where(unsteady | (links >= num), -1, source)
     chan[:, Chan.DELAY] = links * spec.hop_cycles + np.where(from_core, 1 + spec.ramp_out_cycles, spec.hop_cycles)

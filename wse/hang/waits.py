@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from wse.engine.state import Bind, Chan, Clock, Core, Fifo, Phase, Plan, Sink, Source, SramFifo, State, Thread, Turn
+from wse.follow import follow
 from wse.hang.ability import POP, PUSH, SEND, TAKE, TURN, UNBLOCK, Abilities
 from wse.hang.nodes import FACTS, NUMBER, Kind, Nodes
 from wse.isa import Col, Operand, Port
@@ -87,11 +88,7 @@ class _Graph:
         following = np.where(onward, served, fifos)
         node = self.at_fifo + np.where(leads, served, fifos)
         node = np.where(from_router & ~leads, self.at_switch + switch, node)
-        for _ in range(2 * len(fifos).bit_length()):  # pointer doubling; routes that form a ring never end
-            if (following[following] == following).all():
-                break
-            following = following[following]
-        return node[following]
+        return node[follow(following)[0]]
 
     def _queues(self) -> None:
         """What FIFOs that a core feeds or empties wait for: a thread at work on it, the core, or nothing, when it will never come."""

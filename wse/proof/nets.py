@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from wse.follow import follow
 from wse.isa import OPPOSITE, PORT_STEP, Col, Kind, Operand, Port, Switch
 from wse.program import Program
 
@@ -29,8 +30,8 @@ def trace(program: Program) -> Nets:
     """
     color, rx = program.channel_color, program.channel_rx
     num = len(rx)
-    root, steady = np.arange(num), np.ones(num, bool)
-    steady[program.switches[:, Switch.CHANNEL]] = False
+    root, switched = np.arange(num), np.zeros(num, bool)
+    switched[program.switches[:, Switch.CHANNEL]] = True
     tx = program.channel_ports()[1]
     for port in PORT_STEP:
         at = np.flatnonzero(rx == port)
@@ -38,15 +39,10 @@ def trace(program: Program) -> Nets:
         at, there = at[there >= 0], there[there >= 0]
         good = tx[there] >> OPPOSITE[port] & 1 == 1
         root[at[good]] = there[good]
-    links = (root != np.arange(num)).astype(np.int64)
-    for _ in range(num.bit_length() + 1):  # pointer doubling; only rings go on to the last
-        beyond = root[root]
-        if np.array_equal(beyond, root):
-            break
-        links, steady, root = links + links[root], steady & steady[root], beyond
+    root, links, switched = follow(root, switched)
     ring = links >= num
     spec, code = program.spec, program.code
     plain = np.ones(spec.num_colors, bool)
     plain[code[code[:, Col.D + Operand.KIND] == Kind.CONTROL_OUT, Col.D + Operand.BASE]] = False
-    sinks = np.flatnonzero((program.channel_tx >> Port.RAMP & 1 == 1) & steady & ~ring & plain[color] & (rx[root] == Port.RAMP))
-    return Nets(root, links, steady, ring, sinks, spec.ramp_fifo_room + links[sinks] * spec.link_fifo_room + spec.core_queue_room)
+    sinks = np.flatnonzero((program.channel_tx >> Port.RAMP & 1 == 1) & ~switched & ~ring & plain[color] & (rx[root] == Port.RAMP))
+    return Nets(root, links, ~switched, ring, sinks, spec.ramp_fifo_room + links[sinks] * spec.link_fifo_room + spec.core_queue_room)

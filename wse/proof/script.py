@@ -40,14 +40,11 @@ class Step(IntEnum):
     PER_D = 8  # likewise sent (pushed)
 
 
-NUM_STEP_COLS = 9
-
-
 @dataclass(frozen=True)
 class Script:
     """What one class of cores does. Lanes that several threads use are shared: which of them takes or sends first, time decides."""
 
-    steps: np.ndarray  # int64 (num_steps, NUM_STEP_COLS), the last one END or FREE
+    steps: np.ndarray  # int64 (num_steps, len(Step)), the last one END or FREE
     shared_in: int  # mask of lanes
     shared_out: int
 

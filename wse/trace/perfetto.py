@@ -20,7 +20,6 @@ CHUNK = 4000  # packets that are serialised at a time
 _SEQUENCE = 1
 _MAIN, _RAMP_IN, _RAMP_OUT, _ROUTER, _HOST = 0, 100, 101, 102, 103
 _LANES = {_MAIN: "main", _RAMP_IN: "ramp in", _RAMP_OUT: "ramp out", _ROUTER: "router", _HOST: "host"}
-Slice = tuple[int, int | None, int, str, Event]  # begin, end, track, name, record
 
 
 def sample_bytes(events: Iterable[Event]) -> int:

@@ -8,7 +8,7 @@
     layers.csv       a row per block
     pes.csv          a row per core (pes.npz when large)
     links.csv        a row per router and color (links.npz when large)
-    frames.npz       counts over time
+    intervals.npz       counts over time
     provenance.json  versions, argv, host, wall time, and a SHA-256 of every other file
 """
 
@@ -32,7 +32,7 @@ import numpy as np
 
 from wse.errors import ConfigError
 from wse.provenance import SCHEMA
-from wse.view.frames import Frames
+from wse.view.intervals import Intervals
 from wse.view.record import Run, Wire
 from wse.view.tables import Table
 
@@ -140,7 +140,7 @@ def _files(run: Run) -> dict[str, bytes]:
         "placement.json": run.placement.encode(),
         "memory.json": _json({"schema": SCHEMA, **run.memory}),
         "nets.json": _json({"schema": SCHEMA, "nets": [asdict(wire) for wire in run.wires]}, indent=None),
-        "frames.npz": _npz({"side": np.array(run.frames.side), "edges": run.frames.edges, "counts": run.frames.counts}),
+        "intervals.npz": _npz({"side": np.array(run.intervals.side), "edges": run.intervals.edges, "counts": run.intervals.counts}),
     }
     for name in TABLES:
         table: Table = getattr(run, name)
@@ -156,13 +156,13 @@ def _rebuild(files: dict[str, bytes], origin: dict[str, Any]) -> Run:
         _check_schema(table, name)
     del memory["schema"]
     wires = tuple(Wire(net["name"], net["color"], tuple(tuple(piece) for piece in net["pieces"])) for net in nets["nets"])
-    frames = _read_npz(files["frames.npz"])
+    intervals = _read_npz(files["intervals.npz"])
     layers, pes, links = (
         _read_csv(files[f"{name}.csv"]) if f"{name}.csv" in files else _read_npz(files[f"{name}.npz"]) for name in TABLES
     )
     return Run(
         summary, files["config.toml"].decode(), files["placement.json"].decode(), memory, layers, pes, links, wires,
-        Frames(int(frames["side"]), frames["edges"], frames["counts"]), origin,
+        Intervals(int(intervals["side"]), intervals["edges"], intervals["counts"]), origin,
     )  # fmt: skip
 
 

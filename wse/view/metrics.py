@@ -23,7 +23,7 @@ class Form(StrEnum):
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric. `over_time`: frames have it too. `links`: of routers, which PEs without code have as well."""
+    """A metric. `over_time`: intervals have it too. `links`: of routers, which PEs without code have as well."""
 
     id: str
     group: str

@@ -1,6 +1,6 @@
 """The data of a page: a run's tables as small compressed arrays that the page's scripts decode, within a budget of bytes.
 
-What does not fit is made coarser in a fixed order, and the page says so: first time (neighbouring frames are added up), then
+What does not fit is made coarser in a fixed order, and the page says so: first time (neighbouring intervals are added up), then
 the routes of each router by color, then the precision of totals.
 """
 
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from wse.errors import DoesNotFitError
-from wse.view.frames import Frames
+from wse.view.intervals import Intervals
 from wse.view.record import Run
 from wse.view.tables import GRID, PE_COUNTS, Tiling, grids
 
@@ -53,7 +53,7 @@ OPS = (
 class Fidelity:
     """How much of a run a page holds."""
 
-    max_frames: int
+    max_intervals: int
     routes: bool  # each router's routes by color, beside the sums per direction
     bits: int | None  # of a total, None for exact
 
@@ -108,30 +108,30 @@ def build(run: Run, name: str, tick: Tick = no_tick) -> dict[str, Any]:
     head = _head(run, name)
     budget -= len(json.dumps(head))
     # a rung of the ladder shares most of its parts with the one before
-    frames_of, totals_of = cache(partial(_frames_blob, run)), cache(partial(_totals_blob, run))
+    intervals_of, totals_of = cache(partial(_intervals_blob, run)), cache(partial(_totals_blob, run))
     routes_of = cache(partial(_routes_blob, run))
     for rung, fidelity in enumerate(LADDER):
         if fidelity.routes and len(run.links["x"]) > MAX_ROUTES:
             continue
         precision = "exact" if fidelity.bits is None else f"in {fidelity.bits} bits"
-        tick(f"packing {fidelity.max_frames} frames, totals {precision}", rung / len(LADDER))
-        (frames, edges), totals = frames_of(fidelity.max_frames), totals_of(fidelity.bits)
-        blobs = [frames, totals] + ([routes_of()] if fidelity.routes else [])
+        tick(f"packing {fidelity.max_intervals} intervals, totals {precision}", rung / len(LADDER))
+        (intervals, edges), totals = intervals_of(fidelity.max_intervals), totals_of(fidelity.bits)
+        blobs = [intervals, totals] + ([routes_of()] if fidelity.routes else [])
         if sum(len(blob["data"]) for blob in blobs) <= budget:
             notes = _notes(run, fidelity, len(edges) - 1)
-            return {**head, "frames": {"side": run.frames.side, "edges": edges}, "blobs": blobs, "notes": notes}
+            return {**head, "intervals": {"side": run.intervals.side, "edges": edges}, "blobs": blobs, "notes": notes}
     raise DoesNotFitError(f"the page's data for {run.width}x{run.height} PEs exceeds {budget / 1e6:.0f} MB even in its coarsest form")
 
 
-def _frames_blob(run: Run, max_frames: int) -> tuple[dict[str, Any], list[int]]:
-    frames: Frames = run.frames
-    while len(frames) > max_frames:
-        frames = frames.merged()
+def _intervals_blob(run: Run, max_intervals: int) -> tuple[dict[str, Any], list[int]]:
+    intervals: Intervals = run.intervals
+    while len(intervals) > max_intervals:
+        intervals = intervals.merged()
     blob = Blob()
     for name in GRID:
-        codes, largest = squeeze(frames[name], 8)
-        blob.add(f"frames:{name}", codes, largest=largest)
-    return {"arrays": blob.arrays, "data": blob.text()}, frames.edges.tolist()
+        codes, largest = squeeze(intervals[name], 8)
+        blob.add(f"intervals:{name}", codes, largest=largest)
+    return {"arrays": blob.arrays, "data": blob.text()}, intervals.edges.tolist()
 
 
 def _totals_blob(run: Run, bits: int | None) -> dict[str, Any]:
@@ -184,11 +184,11 @@ def _head(run: Run, name: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _notes(run: Run, fidelity: Fidelity, num_frames: int) -> list[str]:
+def _notes(run: Run, fidelity: Fidelity, num_intervals: int) -> list[str]:
     """What the page does not hold in full."""
-    side = run.frames.side
+    side = run.intervals.side
     per = "each PE" if side == 1 else f"each tile of {side}x{side} PEs"
-    notes = [f"Over time: {num_frames} frames for {per}, values rounded to 8 bits (off by at most 0.4 % of the largest)."]
+    notes = [f"Over time: {num_intervals} intervals for {per}, values rounded to 8 bits (off by at most 0.4 % of the largest)."]
     if fidelity.bits is None:
         notes.append("Totals of the whole run: exact, for each PE.")
     else:

@@ -16,7 +16,7 @@ from wse.machine import Machine
 from wse.program import Program, Rect
 from wse.provenance import SCHEMA
 from wse.spec import MachineSpec
-from wse.view.frames import Frames, Sampler
+from wse.view.intervals import Intervals, Sampler
 from wse.view.tables import BUSY, GRID, PE_COUNTS, STALL, Table, Tiling, grids, hops, inside, link_table, pe_table
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Run:
     pes: Table
     links: Table
     wires: tuple[Wire, ...]
-    frames: Frames
+    intervals: Intervals
     provenance: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -91,7 +91,7 @@ class Run:
         return used[self.pes["class"]] + self.memory["reserved_bytes"]
 
     def verify(self) -> None:
-        """Raise `ConfigError` unless the parts fit together: places on the mesh, columns of equal length, frames that add
+        """Raise `ConfigError` unless the parts fit together: places on the mesh, columns of equal length, intervals that add
         up to the totals."""
         mesh = Rect(0, 0, self.width, self.height)
         if mesh.width < 1 or mesh.height < 1:
@@ -114,21 +114,21 @@ class Run:
             raise ConfigError("pes names a code class that memory does not have")
         if any(not 0 <= entry["layout"] < len(self.memory["layouts"]) for entry in self.memory["classes"]):
             raise ConfigError("memory names a layout that it does not have")
-        self._verify_frames()
+        self._verify_intervals()
 
-    def _verify_frames(self) -> None:
-        frames = self.frames
-        tiling = Tiling(self.width, self.height, frames.side)
-        if frames.counts.shape != (len(frames.edges) - 1, len(GRID), *tiling.shape):
-            raise ConfigError(f"frames of shape {frames.counts.shape} do not cover {self.width}x{self.height} PEs")
-        if not len(frames):
+    def _verify_intervals(self) -> None:
+        intervals = self.intervals
+        tiling = Tiling(self.width, self.height, intervals.side)
+        if intervals.counts.shape != (len(intervals.edges) - 1, len(GRID), *tiling.shape):
+            raise ConfigError(f"intervals of shape {intervals.counts.shape} do not cover {self.width}x{self.height} PEs")
+        if not len(intervals):
             return
-        if frames.edges[0] != 0 or frames.edges[-1] != self.cycles or (np.diff(frames.edges) <= 0).any():
-            raise ConfigError(f"frames do not cover cycles 0 to {self.cycles} in order")
+        if intervals.edges[0] != 0 or intervals.edges[-1] != self.cycles or (np.diff(intervals.edges) <= 0).any():
+            raise ConfigError(f"intervals do not cover cycles 0 to {self.cycles} in order")
         totals = grids(self.pes, self.links, tiling)
         for name in GRID:
-            if not np.array_equal(frames[name].sum(axis=0, dtype=np.int64), totals[name]):
-                raise ConfigError(f"frames do not add up to the totals of '{name}'")
+            if not np.array_equal(intervals[name].sum(axis=0, dtype=np.int64), totals[name]):
+                raise ConfigError(f"intervals do not add up to the totals of '{name}'")
 
     def _repr_html_(self) -> str:
         from wse.view.notebook import run_html
@@ -157,7 +157,7 @@ def record(
     wires = tuple(wire for net in nets for wire in _wires(net))
     return Run(
         summary or least, config or config_toml({}, program.spec), placement, memory_map(program), layer_table(list(blocks), pes, links),
-        pes, links, wires, sampler.frames(machine), dict(provenance or {}),
+        pes, links, wires, sampler.intervals(machine), dict(provenance or {}),
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-// A run's data: compressed arrays out of the page, decoded once, with totals per PE and counts per frame by name.
+// A run's data: compressed arrays out of the page, decoded once, with totals per PE and counts per interval by name.
 
 const READERS = { uint8: Uint8Array, uint16: Uint16Array, uint32: Uint32Array, float64: Float64Array };
 export const NO_CODE = 0xffffffff;
@@ -55,9 +55,9 @@ export class Run {
     [this.width, this.height] = head.mesh;
     this.arrays = arrays;
     this.cache = new Map();
-    this.side = head.frames.side;
-    this.edges = head.frames.edges;
-    this.numFrames = this.edges.length - 1;
+    this.side = head.intervals.side;
+    this.edges = head.intervals.edges;
+    this.numIntervals = this.edges.length - 1;
     this.classOf = arrays.get("class").codes;
     this.blocks = head.layers.name.map((name, i) => ({
       name, index: i, x: head.layers.x[i], y: head.layers.y[i], width: head.layers.width[i], height: head.layers.height[i],
@@ -76,9 +76,9 @@ export class Run {
     return this.keep(`total ${name}`, () => expand(codes, largest));
   }
 
-  /** A count of one frame, per tile of `side` PEs. */
-  frame(name, index) {
-    const { codes, largest } = this.arrays.get(`frames:${name}`);
+  /** A count of one interval, per tile of `side` PEs. */
+  interval(name, index) {
+    const { codes, largest } = this.arrays.get(`intervals:${name}`);
     const size = this.columns(this.side) * this.rows(this.side);
     return expand(codes.subarray(index * size, (index + 1) * size), largest);
   }
@@ -95,11 +95,11 @@ export class Run {
     return this.classOf[pe] !== NO_CODE;
   }
 
-  /** Frame that covers a cycle, or -1 when the run was over by then. */
-  frameAt(cycle) {
-    if (cycle >= this.edges[this.numFrames]) return -1;
+  /** Interval that covers a cycle, or -1 when the run was over by then. */
+  intervalAt(cycle) {
+    if (cycle >= this.edges[this.numIntervals]) return -1;
     let low = 0;
-    let high = this.numFrames - 1;
+    let high = this.numIntervals - 1;
     while (low < high) {
       const middle = (low + high + 1) >> 1;
       if (this.edges[middle] <= cycle) low = middle;

@@ -6,18 +6,18 @@ import { load } from "./data.js";
 import { element, integer, place, rectangle, withUnit } from "./format.js";
 import { drawLegend } from "./legend.js";
 import { MeshView } from "./mesh.js";
-import { coarsen, largest, overview, valuesOfFrame, valuesPerPe } from "./metrics.js";
+import { coarsen, largest, overview, valuesOfInterval, valuesPerPe } from "./metrics.js";
 import { fillPanel } from "./panel.js";
 import { blockTables, headline, linkTables, notes, opTables } from "./tables.js";
 import { drawTimeline } from "./timeline.js";
 
-const FRAMES_PER_SECOND = 8;
+const INTERVALS_PER_SECOND = 8;
 const get = (id) => document.getElementById(id);
 
 const { runs, metrics } = await load();
-const longest = runs.reduce((a, b) => (b.cycles > a.cycles ? b : a)); // the slider counts its frames
+const longest = runs.reduce((a, b) => (b.cycles > a.cycles ? b : a)); // the slider counts its intervals
 const comparable = runs.length === 2 && runs[0].width === runs[1].width && runs[0].height === runs[1].height;
-const state = { metric: metrics[0], how: "mean", root: false, frame: null, selected: null, compare: "side", timer: null };
+const state = { metric: metrics[0], how: "mean", root: false, interval: null, selected: null, compare: "side", timer: null };
 
 const camera = new Camera(runs[0]);
 const callbacks = { select, hover, moved: () => refresh() };
@@ -25,9 +25,9 @@ const views = runs.map((run, i) => new MeshView(run, comparable || i === 0 ? cam
 
 // --- what is shown ----------------------------------------------------------------------------------------------
 
-/** The frame of `run` at the time shown: an index, -1 when the run was over by then, null for the whole run. */
-function frameOf(run) {
-  return state.frame === null ? null : run === longest ? state.frame : run.frameAt(longest.edges[state.frame]);
+/** The interval of `run` at the time shown: an index, -1 when the run was over by then, null for the whole run. */
+function intervalOf(run) {
+  return state.interval === null ? null : run === longest ? state.interval : run.intervalAt(longest.edges[state.interval]);
 }
 
 function difference() {
@@ -36,22 +36,22 @@ function difference() {
 
 /** Values of a run as shown, and the side of their tiles. */
 function valuesOf(run, level) {
-  const frame = frameOf(run);
-  if (frame === null || !state.metric.over_time) {
+  const interval = intervalOf(run);
+  if (interval === null || !state.metric.over_time) {
     const key = `shown ${state.metric.id} ${level} ${state.how}`;
     return { side: level, values: run.keep(key, () => coarsen(run, valuesPerPe(run, state.metric), level, state.how)) };
   }
-  if (frame < 0) return { side: run.side, values: new Float32Array(run.columns(run.side) * run.rows(run.side)).fill(NaN) };
-  return { side: run.side, values: valuesOfFrame(run, state.metric, frame) };
+  if (interval < 0) return { side: run.side, values: new Float32Array(run.columns(run.side) * run.rows(run.side)).fill(NaN) };
+  return { side: run.side, values: valuesOfInterval(run, state.metric, interval) };
 }
 
 /** Loads of the four links of every PE, where they can be told apart. */
 function linksOf(run) {
   if (state.metric.id !== "link_load" || difference()) return null;
-  const frame = frameOf(run);
-  if (frame === null) return run.keep("links", () => metrics.filter(({ id }) => id.startsWith("sent_")).map((metric) => valuesPerPe(run, metric)));
-  if (run.side > 1 || frame < 0) return null;
-  return metrics.filter(({ id }) => id.startsWith("sent_")).map((metric) => valuesOfFrame(run, metric, frame));
+  const interval = intervalOf(run);
+  if (interval === null) return run.keep("links", () => metrics.filter(({ id }) => id.startsWith("sent_")).map((metric) => valuesPerPe(run, metric)));
+  if (run.side > 1 || interval < 0) return null;
+  return metrics.filter(({ id }) => id.startsWith("sent_")).map((metric) => valuesOfInterval(run, metric, interval));
 }
 
 function refresh() {
@@ -62,7 +62,7 @@ function refresh() {
     const [a, b] = shown.map(({ values }) => values);
     shown = [{ side: shown[0].side, values: b.map((value, i) => value - a[i]) }];
   }
-  const timed = state.frame !== null && state.metric.over_time;
+  const timed = state.interval !== null && state.metric.over_time;
   const tops = shown.map(({ values }, i) => (signed ? Math.max(largest(values), largest(values.map((v) => -v))) : timed ? overview(runs[i], state.metric).largest : largest(values)));
   const high = Math.max(...tops) || 1;
   const bend = state.root ? Math.sqrt : (part) => part;
@@ -88,16 +88,16 @@ function draw() {
 }
 
 function showTime(timed) {
-  const span = state.frame === null ? null : [longest.edges[state.frame], longest.edges[state.frame + 1]];
+  const span = state.interval === null ? null : [longest.edges[state.interval], longest.edges[state.interval + 1]];
   const series = state.metric.over_time ? runs.map((run) => ({ edges: run.edges, means: overview(run, state.metric).means })) : [];
   drawTimeline(get("chart"), series, longest.cycles, timed ? span : null);
-  get("whole").setAttribute("aria-pressed", String(state.frame === null));
-  get("scrubber").value = String(state.frame ?? 0);
+  get("whole").setAttribute("aria-pressed", String(state.interval === null));
+  get("scrubber").value = String(state.interval ?? 0);
   get("timeline").classList.toggle("off", !state.metric.over_time);
   get("when").textContent = !state.metric.over_time
     ? "counted for the whole run only"
     : span
-      ? `cycles ${integer(span[0])} to ${integer(span[1])}, frame ${state.frame + 1} of ${longest.numFrames}`
+      ? `cycles ${integer(span[0])} to ${integer(span[1])}, interval ${state.interval + 1} of ${longest.numIntervals}`
       : `${integer(longest.cycles)} cycles; drag below to look at a part`;
 }
 
@@ -125,7 +125,7 @@ function go(x, y) {
 }
 
 function showPanel() {
-  fillPanel(get("panel"), runs, state.selected, frameOf, go);
+  fillPanel(get("panel"), runs, state.selected, intervalOf, go);
 }
 
 function hover(view, at, event) {
@@ -166,15 +166,15 @@ function pickBlock(run, index) {
 
 // --- time -------------------------------------------------------------------------------------------------------
 
-function setFrame(frame) {
-  state.frame = frame === null ? null : Math.max(0, Math.min(longest.numFrames - 1, frame));
+function showInterval(interval) {
+  state.interval = interval === null ? null : Math.max(0, Math.min(longest.numIntervals - 1, interval));
   refresh();
   if (state.selected?.side === 1) showPanel();
 }
 
 function play() {
   if (state.timer) clearInterval(state.timer);
-  state.timer = state.timer || !longest.numFrames ? null : setInterval(() => setFrame(((state.frame ?? -1) + 1) % longest.numFrames), 1000 / FRAMES_PER_SECOND);
+  state.timer = state.timer || !longest.numIntervals ? null : setInterval(() => showInterval(((state.interval ?? -1) + 1) % longest.numIntervals), 1000 / INTERVALS_PER_SECOND);
   get("play").textContent = state.timer ? "❚❚" : "▶";
 }
 
@@ -202,7 +202,7 @@ function moveSelection(dx, dy) {
 }
 
 const KEYS = {
-  " ": play, ",": () => setFrame((state.frame ?? 0) - 1), ".": () => setFrame(state.frame === null ? 0 : state.frame + 1), Home: () => setFrame(null),
+  " ": play, ",": () => showInterval((state.interval ?? 0) - 1), ".": () => showInterval(state.interval === null ? 0 : state.interval + 1), Home: () => showInterval(null),
   "+": () => zoom(1.5), "=": () => zoom(1.5), "-": () => zoom(1 / 1.5), 0: () => zoom(null),
 };
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
@@ -238,7 +238,7 @@ function start() {
   });
   get("meshes").classList.toggle("two", runs.length > 1);
   get("compare-label").hidden = !comparable;
-  get("scrubber").max = String(Math.max(0, longest.numFrames - 1));
+  get("scrubber").max = String(Math.max(0, longest.numIntervals - 1));
   blockTables(get("blocks"), runs, pointBlock, pickBlock);
   opTables(get("ops"), runs);
   linkTables(get("links"), runs, go);
@@ -249,8 +249,8 @@ function start() {
   change("root", (node) => { state.root = node.checked; });
   change("routes", (node) => { for (const view of views) view.routes = node.value; });
   change("compare", (node) => { state.compare = node.value; get("meshes").classList.toggle("two", !difference()); queueMicrotask(resize); });
-  get("scrubber").addEventListener("input", (event) => setFrame(Number(event.target.value)));
-  get("whole").addEventListener("click", () => setFrame(null));
+  get("scrubber").addEventListener("input", (event) => showInterval(Number(event.target.value)));
+  get("whole").addEventListener("click", () => showInterval(null));
   get("play").addEventListener("click", play);
   get("zoom-in").addEventListener("click", () => zoom(1.5));
   get("zoom-out").addEventListener("click", () => zoom(1 / 1.5));

@@ -1,4 +1,4 @@
-// A metric's value per PE over the whole run, and per tile in a frame; the page's data says what metrics there are.
+// A metric's value per PE over the whole run, and per tile in an interval; the page's data says what metrics there are.
 
 import { LINKS } from "./data.js";
 
@@ -27,9 +27,9 @@ export function valuesPerPe(run, metric) {
   });
 }
 
-/** Mean values per tile of `run.side` in one frame; NaN where no PE has anything to show. */
-export function valuesOfFrame(run, metric, index) {
-  const counts = new Map(metric.parts.map((name) => [name, run.frame(name, index)]));
+/** Mean values per tile of `run.side` in one interval; NaN where no PE has anything to show. */
+export function valuesOfInterval(run, metric, index) {
+  const counts = new Map(metric.parts.map((name) => [name, run.interval(name, index)]));
   const pes = pesPerTile(run, metric.links);
   const cycles = run.edges[index + 1] - run.edges[index];
   const perTile = Float32Array.from(pes);
@@ -39,14 +39,14 @@ export function valuesOfFrame(run, metric, index) {
   return perTile.map((num, i) => (num ? value(i) : NaN));
 }
 
-/** Per frame: the mean over the mesh, and the largest tile; what the time line and its color scale need. */
+/** Per interval: the mean over the mesh, and the largest tile; what the time line and its color scale need. */
 export function overview(run, metric) {
   return run.keep(`overview ${metric.id}`, () => {
     const pes = pesPerTile(run, metric.links);
     const means = [];
     let largest = 0;
-    for (let f = 0; f < run.numFrames; f++) {
-      const values = valuesOfFrame(run, metric, f);
+    for (let f = 0; f < run.numIntervals; f++) {
+      const values = valuesOfInterval(run, metric, f);
       let sum = 0;
       let num = 0;
       for (let i = 0; i < values.length; i++) {

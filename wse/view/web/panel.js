@@ -7,13 +7,13 @@ import { element, integer, place, rectangle, short, table } from "./format.js";
 import { memoryMap, swatch } from "./memory.js";
 import { netsAt } from "./routes.js";
 
-/** Fill the panel. `frame(run)` is the frame shown, or null for the whole run; `go(x, y)` selects a PE and shows it. */
-export function fillPanel(node, runs, selected, frame, go) {
+/** Fill the panel. `interval(run)` is the interval shown, or null for the whole run; `go(x, y)` selects a PE and shows it. */
+export function fillPanel(node, runs, selected, interval, go) {
   const title = !selected ? "Whole mesh" : selected.side === 1 ? `PE ${place(selected.x, selected.y)}` : `Tile ${tileOf(runs[0], selected).name}`;
   const parts = runs.flatMap((run) => {
     const name = runs.length > 1 ? [element("h2", { class: "run-name" }, run.name)] : [];
     if (selected && (selected.x >= run.width || selected.y >= run.height)) return [...name, element("p", { class: "about" }, "Outside this run's mesh.")];
-    if (selected?.side === 1) return [...name, ...aboutPe(run, selected, frame(run))];
+    if (selected?.side === 1) return [...name, ...aboutPe(run, selected, interval(run))];
     const all = { x: 0, y: 0, side: Math.max(run.width, run.height) };
     const facts = selected ? factsOf(run, tileOf(run, selected)) : run.keep("facts", () => factsOf(run, tileOf(run, all)));
     return [...name, ...(selected ? [] : sumOfDefects(run)), ...aboutTile(run, facts, go)];
@@ -21,7 +21,7 @@ export function fillPanel(node, runs, selected, frame, go) {
   node.replaceChildren(element("h2", {}, title), ...parts);
 }
 
-function aboutPe(run, { x, y }, frame) {
+function aboutPe(run, { x, y }, interval) {
   const pe = y * run.width + x;
   const block = run.blocks[run.blockOf()[pe]];
   const where = block ? `${block.name} ${rectangle(block.x, block.y, block.width, block.height)}, column ${x - block.x}, row ${y - block.y}` : "in no block";
@@ -29,12 +29,12 @@ function aboutPe(run, { x, y }, frame) {
   const memory = run.memoryOf(pe);
   if (memory) {
     parts.push(cycleSplit(run, "Cycles of the whole run", (name) => run.total(name)[pe], run.cycles));
-    if (frame !== null && frame >= 0) {
+    if (interval !== null && interval >= 0) {
       const tile = Math.floor(y / run.side) * run.columns(run.side) + Math.floor(x / run.side);
-      const length = run.edges[frame + 1] - run.edges[frame];
-      const title = run.side === 1 ? "Cycles of this frame" : `Cycles of this frame, its tile of ${run.side}x${run.side} PEs`;
+      const length = run.edges[interval + 1] - run.edges[interval];
+      const title = run.side === 1 ? "Cycles of this interval" : `Cycles of this interval, its tile of ${run.side}x${run.side} PEs`;
       const pes = pesInTile(run, tileOf(run, { x: x - (x % run.side), y: y - (y % run.side), side: run.side }));
-      parts.push(cycleSplit(run, title, (name) => run.frame(name, frame)[tile] / pes, length));
+      parts.push(cycleSplit(run, title, (name) => run.interval(name, interval)[tile] / pes, length));
     }
     parts.push(table(["work", "count", "per cycle"], ["instructions", "flops", "sram_read_bytes", "sram_write_bytes"].map((name) => [
       name.replaceAll("_", " "), integer(run.total(name)[pe]), short(run.total(name)[pe] / run.cycles),

@@ -1,6 +1,6 @@
-// The time line: the mesh's mean over time, and the frame that is shown.
+// The time line: the mesh's mean over time, and the interval that is shown.
 
-/** Draw means per frame of each run over its cycles, and mark cycles `shown` (from, to), or none. */
+/** Draw means per interval of each run over its cycles, and mark cycles `shown` (from, to), or none. */
 export function drawTimeline(canvas, series, cycles, shown) {
   const ratio = devicePixelRatio || 1;
   const [width, height] = [canvas.clientWidth, canvas.clientHeight];

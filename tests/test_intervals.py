@@ -9,7 +9,7 @@ from wse.isa import Status
 from wse.machine import Machine
 from wse.runner import Session
 from wse.spec import load_spec
-from wse.view.frames import Sampler
+from wse.view.intervals import Sampler
 from wse.view.tables import GRID, Tiling, grids, link_table, pe_table
 
 
@@ -29,15 +29,15 @@ def test_a_sampled_session_has_the_same_tokens_cycles_and_counters(kjv):
     assert list(plain.generate(prompt, 5)) == list(sampled.generate(prompt, 5))
     assert plain.machine.cycles == sampled.machine.cycles
     assert equal(plain.machine.snapshot(), sampled.machine.snapshot())
-    frames = sampler.frames(sampled.machine)
-    assert 16 <= len(frames) <= 64 and frames.edges[0] == 0 and frames.edges[-1] == sampled.machine.cycles
+    intervals = sampler.intervals(sampled.machine)
+    assert 16 <= len(intervals) <= 64 and intervals.edges[0] == 0 and intervals.edges[-1] == sampled.machine.cycles
 
 
 @pytest.mark.parametrize("seed", range(12))
 def test_random_programs_run_alike_with_and_without_readings(seed):
     program = random_case(seed).program
     plain, sampled = Machine(program, refuse_hangs=False), Machine(program, refuse_hangs=False)
-    sampler = Sampler(program, max_frames=4, first_cycles=3)
+    sampler = Sampler(program, max_intervals=4, first_cycles=3)
     status = plain.run()
     assert sampler.run(sampled) == status and status != Status.LIMIT
     assert plain.cycles == sampled.cycles and equal(plain.snapshot(), sampled.snapshot())
@@ -45,26 +45,26 @@ def test_random_programs_run_alike_with_and_without_readings(seed):
 
 @pytest.mark.parametrize("max_tiles", [10_000, 6, 1])
 def test_frames_add_up_to_the_totals_whatever_the_tiles(kjv, max_tiles):
-    sampler = Sampler(kjv.program, max_frames=8, max_tiles=max_tiles)
+    sampler = Sampler(kjv.program, max_intervals=8, max_tiles=max_tiles)
     session = Session(kjv, run=sampler.run)
     session.step([1, 2, 3])
-    frames = sampler.frames(session.machine)
+    intervals = sampler.intervals(session.machine)
     counters = session.machine.counters()
-    tiling = Tiling(kjv.program.width, kjv.program.height, frames.side)
-    assert np.prod(tiling.shape) <= max_tiles and 4 <= len(frames) <= 8
+    tiling = Tiling(kjv.program.width, kjv.program.height, intervals.side)
+    assert np.prod(tiling.shape) <= max_tiles and 4 <= len(intervals) <= 8
     totals = grids(pe_table(kjv.program, counters), link_table(kjv.program, counters), tiling)
     for name in GRID:
-        assert np.array_equal(frames[name].sum(axis=0), totals[name]), name
+        assert np.array_equal(intervals[name].sum(axis=0), totals[name]), name
     assert sum(int(totals[name].sum()) for name in GRID if name.startswith("busy")) == counters.busy.sum() > 0
-    halved = frames.merged()
-    assert len(halved) == -(-len(frames) // 2) and np.array_equal(halved.counts.sum(0), frames.counts.sum(0))
-    assert set(halved.edges) <= set(frames.edges) and halved.edges[-1] == frames.edges[-1]
+    halved = intervals.merged()
+    assert len(halved) == -(-len(intervals) // 2) and np.array_equal(halved.counts.sum(0), intervals.counts.sum(0))
+    assert set(halved.edges) <= set(intervals.edges) and halved.edges[-1] == intervals.edges[-1]
 
 
 def test_no_frame_has_more_busy_cycles_than_it_has_cycles(kjv):
     sampler = Sampler(kjv.program)
     session = Session(kjv, run=sampler.run)
     session.step([4, 5])
-    frames = sampler.frames(session.machine)
-    known = frames.counts[:, [i for i, name in enumerate(GRID) if name.startswith(("busy", "stall"))]].sum(axis=1, dtype=np.int64)
-    assert (known <= np.diff(frames.edges)[:, None, None]).all()
+    intervals = sampler.intervals(session.machine)
+    known = intervals.counts[:, [i for i, name in enumerate(GRID) if name.startswith(("busy", "stall"))]].sum(axis=1, dtype=np.int64)
+    assert (known <= np.diff(intervals.edges)[:, None, None]).all()
