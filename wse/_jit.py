@@ -21,6 +21,10 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import config
+from numba.core import ir as numba_ir
+from numba.core.compiler import CompilerBase, DefaultPassBuilder
+from numba.core.compiler_machinery import FunctionPass, register_pass
+from numba.core.typed_passes import NopythonRewrites
 from numba.extending import intrinsic
 
 JIT = not config.DISABLE_JIT
@@ -59,6 +63,45 @@ _CACHE = cache_dir()
 _prune()
 
 
+@register_pass(mutates_CFG=False, analysis_only=False)
+class _IndexFromTheStart(FunctionPass):
+    """Make the integers that index an array unsigned: what was worked out never counts from the end.
+
+    Numba's test for that, at every index, takes a sixth of the engine's time. With NUMBA_BOUNDSCHECK a negative one is an error.
+    """
+
+    _name = "index_from_the_start"
+
+    def __init__(self) -> None:
+        FunctionPass.__init__(self)
+
+    def run_pass(self, state: Any) -> bool:
+        for block in state.func_ir.blocks.values():
+            for expr in (*block.find_exprs("getitem"), *block.find_insts(numba_ir.SetItem)):
+                array, index, *rest = state.calltypes[expr].args
+                if isinstance(array, types.Array):
+                    signature = state.calltypes.pop(expr)  # what is there may not be overwritten
+                    state.calltypes[expr] = signature.replace(args=(array, _unsigned(index), *rest))
+        return True
+
+
+def _unsigned(index: types.Type) -> types.Type:
+    if isinstance(index, types.BaseTuple):
+        return types.Tuple(tuple(map(_unsigned, index)))
+    return types.uintp if isinstance(index, types.Integer) else index
+
+
+class _Compiler(CompilerBase):
+    def define_pipelines(self) -> list[Any]:
+        pipeline = DefaultPassBuilder.define_nopython_pipeline(self.state)
+        pipeline.add_pass_after(_IndexFromTheStart, NopythonRewrites)
+        pipeline.finalize()
+        return [pipeline]
+
+
+_njit = functools.partial(numba.njit, nogil=True, error_model="numpy", pipeline_class=_Compiler)
+
+
 def kernel(function: Callable[..., Any] | None = None, *, sources: Sequence[str] = ()) -> Any:
     """Compile `function`, cached on disk: an entry point called from Python.
 
@@ -70,13 +113,13 @@ def kernel(function: Callable[..., Any] | None = None, *, sources: Sequence[str]
     previous = config.CACHE_DIR
     config.CACHE_DIR = str(folder)
     try:
-        compiled = numba.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)(function)
+        compiled = _njit(cache=True, _nrt=False)(function)
         if JIT:
             save = compiled._cache.save_overload
             compiled._cache.save_overload = lambda *signature_and_code: _unless_disk_is_full(save, signature_and_code)
         return compiled
     except RuntimeError:  # no folder to cache in: compile every time
-        return numba.njit(nogil=True, error_model="numpy")(function)
+        return _njit()(function)
     finally:
         config.CACHE_DIR = previous
 
@@ -87,10 +130,10 @@ def _unless_disk_is_full(save: Callable[..., None], arguments: tuple[Any, ...]) 
         save(*arguments)
 
 
-leaf = numba.njit(nogil=True, error_model="numpy", _nrt=False)
+leaf = _njit(_nrt=False)
 """Compile a helper that other kernels call; it lives in their cache entries."""
 
-inline = numba.njit(nogil=True, error_model="numpy", forceinline=True, _nrt=False)
+inline = _njit(forceinline=True, _nrt=False)
 """Like `leaf`, for small helpers on the hottest paths."""
 
 if JIT:
