@@ -154,7 +154,7 @@ def edit(change):
         ("pes.csv", lambda p, n: (p / n).write_bytes((p / n).read_bytes()[:-9]), "pes.csv is damaged or was changed"),
         ("provenance.json", lambda p, n: (p / n).unlink(), "is not a run folder"),
         ("provenance.json", lambda p, n: (p / n).write_text("{"), "provenance.json is damaged"),
-        ("provenance.json", lambda p, n: (p / n).write_text('{"kind": "wse run", "schema": ' + str(SCHEMA) + "}"), "provenance.json is damaged"),
+        ("provenance.json", lambda p, n: (p / n).write_text(f'{{"kind": "wse run", "schema": {SCHEMA}}}'), "provenance.json is damaged"),
         ("provenance.json", lambda p, n: (p / n).write_text('{"kind": "wse run", "schema": 99}'), "has schema 99"),
         ("provenance.json", lambda p, n: (p / n).write_text('{"kind": "recipe"}'), "of another kind"),
         ("summary.json", damage(lambda data: b"[]"), "is damaged"),
