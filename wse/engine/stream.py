@@ -11,13 +11,13 @@ import numpy as np
 
 from wse._jit import bits_to_f32, f32_to_f16, inline, leaf
 from wse.engine.account import count_busy, count_elements, note_waits
-from wse.engine.alu import half_bits, load_bits, simple_bits, store_bits
+from wse.engine.alu import half_bits, load_bits, simple_bits, store_bits, wrap_i32
 from wse.engine.elements import run_elements
 from wse.engine.fabric import drain
 from wse.engine.state import NEVER, Clock, Core, Fifo, Phase, Plan, Rate, Thread, Waits
 from wse.engine.trace import Category
 from wse.engine.wheel import head_cycle, pop, wake_consumer, wake_producer
-from wse.isa import Col, Op, Operand, Stall, Type
+from wse.isa import Col, Kind, Op, Operand, Stall, Type
 
 
 @leaf
@@ -54,12 +54,20 @@ def run_stream(
     a_addr = thread[th, Thread.ADDR_A]
     b_addr = thread[th, Thread.ADDR_B]
     half = type == Type.F16
+    lanes = plan[i, Plan.LANES]
     simple = thread[th, Thread.LINEAR] and op <= Op.MIN and (type == Type.F32 or half or op == Op.MOV)
     # of a packed operand 1: elements at even positions come with a wavelet, those at odd positions leave with one
     a_pair, b_pair, d_pair = plan[i, Plan.PACKED_A], plan[i, Plan.PACKED_B], plan[i, Plan.PACKED_D]
     i_pair = a_pair if fa >= 0 else b_pair
     a_word, b_word, d_half = thread[th, Thread.WORD_A], thread[th, Thread.WORD_B], thread[th, Thread.HALF_D]
-    lanes, cycles = plan[i, Plan.LANES], plan[i, Plan.CYCLES]
+    # an element of 32 bits a beat, in memory or a wavelet: most streams in f32
+    plain = (
+        simple and not half and lanes == 1 and not (a_pair or b_pair or d_pair)
+        and (fa >= 0 or (a_kind == Kind.MEM and a_type != Type.F16))
+        and (fb >= 0 or op == Op.MOV or (b_kind == Kind.MEM and b_type != Type.F16))
+        and (fd >= 0 or (d_kind == Kind.MEM and d_type != Type.F16))
+    )  # fmt: skip
+    cycles = plan[i, Plan.CYCLES]
     latency = cycles + rate[Rate.RAMP_OUT]
     until = max(cycle, clock[Clock.AHEAD])
     both = fa >= 0 and fb >= 0
@@ -123,6 +131,15 @@ def run_stream(
             if takes_both:
                 b_word = pop(fifo, ring, event, wheel, clock, todo, fb, at)
             bits = np.int64(0)
+            if plain:
+                a_bits = a_word if fa >= 0 else np.int64(sram[a_addr + pos * a_stride]) & 0xFFFFFFFF
+                b_bits = b_word
+                if fb < 0 and op != Op.MOV:
+                    b_bits = np.int64(sram[b_addr + pos * b_stride]) & 0xFFFFFFFF
+                bits = simple_bits(op, False, a_bits, b_bits)
+                if fd < 0:
+                    sram[d_addr + pos * d_stride] = wrap_i32(bits)
+                pos += 1
             while pos < stop:
                 a_bits, b_bits = a_addr, b_addr
                 if fa >= 0:
