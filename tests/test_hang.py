@@ -162,20 +162,41 @@ def test_a_blocked_task_whose_unblocking_waits():
     assert [wait.kind for wait in report.queued] == ["blocked_task"]
 
 
-def test_a_switch_that_stands_in_the_wrong_position():
+@pytest.mark.parametrize("num_stranded", [20, 2], ids=["whose sender waits too", "whose sender has ended"])
+def test_a_switch_that_stands_in_the_wrong_position(num_stranded):
     program = ProgramBuilder(SPEC, 3, 1)
     program.route(A, 1, RAMP, [EAST])
     program.route(C, 1, RAMP, [WEST])
     program.switch(B, 1, [(WEST, [RAMP]), (EAST, [RAMP])])
-    for pe, num in ((A, 2), (C, 20)):
+    for pe, num in ((A, 2), (C, num_stranded)):
         program.pes(pe).mov(program.pes(pe).send(1), program.pes(pe).zeros("x", num))
-    program.pes(B).mov(program.pes(B).zeros("x", 22), program.pes(B).recv(1))
+    program.pes(B).mov(program.pes(B).zeros("x", 2 + num_stranded), program.pes(B).recv(1))
     report, text = hang(program)
     switch = report.roots[0].steps[-1]
     assert report.roots[0].kind == switch.kind == "switch"
     assert (switch.rects, switch.number, switch.direction) == ((B,), 0, "WEST")
     assert "PE (1,0) switch of color 1 stands in position 0, which takes in from WEST" in text
     assert "control wavelet" in text
+
+
+@pytest.mark.parametrize("to_host", [False, True])
+def test_a_gather_whose_switch_is_never_told_to_advance(to_host):
+    """B sends its own and should then let C's through; A lacks C's, which wait in B's router though everybody there has ended."""
+    program = ProgramBuilder(SPEC, 3, 1)
+    if to_host:
+        program.route(A, 1, EAST, [WEST])
+        program.output("out", 0, 0, 1, WEST)
+    else:
+        program.route(A, 1, EAST, [RAMP])
+        program.pes(A).mov(program.pes(A).zeros("x", 4), program.pes(A).recv(1))
+    program.switch(B, 1, [(RAMP, [WEST]), (EAST, [WEST])])
+    program.route(C, 1, RAMP, [WEST])
+    for pe in (B, C):
+        program.pes(pe).mov(program.pes(pe).send(1), program.pes(pe).zeros("x", 2))
+    report, text = hang(program, **({"out": 4} if to_host else {}))
+    (root,) = report.roots
+    assert root.kind == "switch" and (root.steps[-1].rects, root.steps[-1].number) == ((B,), 0)
+    assert "PE (1,0) switch of color 1 stands in position 0, which takes in from its core" in text
 
 
 @pytest.mark.parametrize(("push_first", "kind"), [(True, "fifo_room"), (False, "fifo_element")])

@@ -15,7 +15,7 @@ from reference.machine import ReferenceMachine
 from reference.programs import FEATURES, Case, random_case, reduce
 
 from wse.builder import ProgramBuilder
-from wse.isa import Col, Port, Status, Type
+from wse.isa import Col, Port, Stall, Status, Type
 from wse.machine import Machine
 from wse.printed import Printed
 from wse.program import Program, Rect
@@ -206,3 +206,22 @@ def test_a_product_whose_scalar_is_among_its_own_results(d_type: Type, a_type: T
     engine, reference = Machine(program), ReferenceMachine(program)
     assert engine.run() == reference.run() == Status.DONE
     assert not _compare(engine.snapshot(), reference.snapshot())
+
+
+def test_a_bulk_cut_short_after_a_bank_conflict() -> None:
+    """What the latest beat's last cycle counts as is that of the bulk then, whatever came before it."""
+    builder = ProgramBuilder(load_spec("wse2", bank_conflicts=1), 1, 1)
+    pe = builder.pes(Rect(0, 0, 1, 1))
+    x, y = pe.zeros("x", 4), pe.zeros("y", 4)
+    pe.add(y, x, x)
+    pe.silu(x, 1.0)
+    program = builder.link()
+    whole = Machine(program)
+    assert whole.run() == Status.DONE
+    banks = []
+    for limit in range(1, whole.cycles):
+        engine, reference = Machine(program), ReferenceMachine(program)
+        assert engine.run(None, limit) == reference.run(None, limit) == Status.LIMIT
+        assert not _compare(engine.snapshot(), reference.snapshot())
+        banks.append(engine.snapshot()["stall"][0, Stall.BANK])
+    assert len(set(banks)) == 5

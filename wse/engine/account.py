@@ -151,6 +151,7 @@ def catch_up(clock, code, plan, row_cycles, core, thread, sram, sram_f32, sram_u
         last = _beats_between(0, done - first, inner, lanes, beats) - 1
         stop = max(cycle, thread[th, Thread.BULK_START] + last // beats * period + (last % beats + 1) * cycles)
         count_busy(plan, row_cycles, core, thread, k, th, began * cycles)
+        core[k, Core.LAST_BANK] = 0
         clock[Clock.LAST_ACTIVE] = max(clock[Clock.LAST_ACTIVE], stop - 1)
     if stop > accounted:
         core[k, Core.STALL + Stall.OVERHEAD] += stop - accounted - began * cycles

@@ -33,11 +33,12 @@ def describe(wait: Wait) -> str:
     held = f" ({queued} queued)" if wait.queued else ""
     since = f", since cycle {_span(wait.since)}" if wait.since else ""
     line = f", {wait.line}" if wait.line else ""
+    end = _end(wait)
     if wait.kind in THREADS:
         thread = "main thread" if wait.number == 0 else f"microthread {wait.number}"
         element = f", element {_span(wait.done)} of {_span(wait.total)}" if wait.done else ""
-        come = f" from {wait.direction}" if wait.direction else ""
-        leave = f" towards {wait.direction}" if wait.direction else ""
+        come = f" from {end}" if wait.direction else ""
+        leave = f" towards {end}" if wait.direction else ""
         what = {
             Kind.WAVELET: f"a wavelet of {color}{come}{held}",
             Kind.ROOM: f"room on {color}{leave}{held}",
@@ -47,12 +48,11 @@ def describe(wait: Wait) -> str:
         }[wait.kind]
         return f"{where} {thread} waits for {what}{element}{since}{line}"
     unwilling = {"ended": "has ended", "never": "never does so in its code", "past": "does so nowhere in the rest of its code", None: "?"}
-    to = "its core" if wait.direction == "RAMP" else wait.direction
     return {
         Kind.TASK: f"{where} has task {wait.number} ready to run but blocked{since}{line}",
-        Kind.ROUTER: f"{where} router holds wavelets of {color} ({queued}) without room towards {to}{since}",
+        Kind.ROUTER: f"{where} router holds wavelets of {color} ({queued}) without room towards {end}{since}",
         Kind.UNSERVED: f"{where} router holds wavelets of {color} ({queued}) from a port that its switch does not serve now{since}",
-        Kind.SWITCH: f"{where} switch of {color} stands in position {wait.number}, which takes in from {wait.direction} ({queued} queued)",
+        Kind.SWITCH: f"{where} switch of {color} stands in position {wait.number}, which takes in from {end} ({queued} queued)",
         Kind.HOST_IN: f"host input '{wait.name}' waits for room on {color} at {where}, {_span(wait.done)} of {_span(wait.total)} sent",
         Kind.HOST_OUT: f"host output '{wait.name}' waits for {color} from {where}: {_span(wait.done)} of {_span(wait.total)} have come",
         Kind.SENDER: f"{where} would have to send {color}, but {unwilling[wait.reason]} ({_span(wait.done)} sent){since}",
@@ -61,6 +61,11 @@ def describe(wait: Wait) -> str:
         Kind.TAKER: f"{where} would have to take {color} from its queue ({queued}), but {unwilling[wait.reason]}{since}",
         Kind.CORE: f"{where} has nothing to do and no task that anything could start",
     }[wait.kind]
+
+
+def _end(wait: Wait) -> str | None:
+    """Where a wavelet comes from or leaves to."""
+    return "its core" if wait.direction == "RAMP" else wait.direction
 
 
 def advise(kind: str, steps: Sequence[Wait]) -> str:
@@ -80,7 +85,7 @@ def advise(kind: str, steps: Sequence[Wait]) -> str:
         Kind.NOBODY: f"give color {last.color} a source: a core with rx RAMP, or input()",
         Kind.TAKER: f"receive all of color {last.color} at {place}, send fewer, or leave RAMP out of the route there",
         Kind.TASK: f"unblock({last.number}) in code that runs there, or do not block it",
-        Kind.SWITCH: f"send a control wavelet (ADVANCE, RESET) of color {last.color} from {last.direction}, or begin with another position",
+        Kind.SWITCH: f"send a control wavelet (ADVANCE, RESET) of color {last.color} from {_end(last)}, or begin with another position",
         Kind.POP: f"push onto '{last.name}' before it is popped, or pop fewer elements",
         Kind.PUSH: f"pop from '{last.name}', or make its capacity as large as what is pushed",
     }.get(Kind(kind), f"start something on {place}: activate a task, or send it a wavelet that does")

@@ -48,6 +48,7 @@ class _Graph:
         self.facts = {name: np.full(num, -1, np.int64) for name in FACTS}
         self.edges: list[tuple[np.ndarray, np.ndarray]] = []
         self.waiter = np.zeros(num, bool)
+        self.strands = self._find_stranding()
         self.origin = self._find_origins()
 
     def build(self) -> Nodes:
@@ -73,7 +74,10 @@ class _Graph:
     # --- where wavelets come from -----------------------------------------------------------------------------
 
     def _find_origins(self) -> np.ndarray:
-        """For each FIFO, the node that nothing comes from: wavelets on the way, a switch, or the FIFO a core or the host feeds."""
+        """For each FIFO, the node that nothing comes from: wavelets on the way, a switch, or the FIFO a core or the host feeds.
+
+        A switch that keeps wavelets waiting is what nothing comes from, though its served FIFO would lead further.
+        """
         state, num = self.state, len(self.state.chan)
         fifos = np.arange(len(state.fifo))
         producer = state.fifo[:, Fifo.PRODUCER]
@@ -84,11 +88,22 @@ class _Graph:
         leads = from_router & (switch < 0)
         for i in range(5):
             leads |= from_router & (i < self.chan[c, Chan.NUM_DST]) & (self.chan[c, Chan.DST + i] == fifos)
+        leads &= ~self.strands[c]
         onward = leads & (self.count[served] == 0)
         following = np.where(onward, served, fifos)
         node = self.at_fifo + np.where(leads, served, fifos)
         node = np.where(from_router & ~leads, self.at_switch + switch, node)
         return node[follow(following)[0]]
+
+    def _find_stranding(self) -> np.ndarray:
+        """bool per channel: whether it has a switch that serves an empty FIFO while wavelets wait in another one."""
+        found = np.zeros(len(self.chan), bool)
+        f = np.flatnonzero(self.count[: self.num_routers] > 0)
+        c = self.fifo[f, Fifo.CONSUMER]
+        s = self.chan[c, Chan.SWITCH]
+        served = self.switch[s, Turn.FIFO]
+        found[c[(s >= 0) & (served != f) & (self.count[served] == 0)]] = True
+        return found
 
     def _queues(self) -> None:
         """What FIFOs that a core feeds or empties wait for: a thread at work on it, the core, or nothing, when it will never come."""
@@ -355,6 +370,6 @@ class _Graph:
             s = int(state.chan[c, Chan.SWITCH])
             served = int(state.switch[s, Turn.FIFO]) if s >= 0 else c
             target = self.at_fifo + served if self.count[served] else self.origin[served]
-            if not state.chan[c, Chan.TX] >> port.port & 1:
+            if self.strands[c] or not state.chan[c, Chan.TX] >> port.port & 1:
                 target = self.at_switch + s
             self._join(node, np.array([target]))
