@@ -115,7 +115,7 @@ def test_a_switch_that_may_stay_within_its_positions_is_not_refused(positions, c
         (lambda p: (p.pes(ALL).mov(p.reg(), 1.0), p.route(Rect(0, 0, 1, 1), 1, Port.RAMP, [Port.EAST])), "neighbour"),
         (lambda p: p.pes(ALL).activate(1), "activates task 1"),
         (lambda p: p.route(ALL, 1, Port.RAMP, [Port.RAMP]), "color 1 uses the ramp of PE .* no code"),
-        (lambda p: p.pes(ALL).mov(p.pes(ALL).zeros("a", 4).strided((5,), (1,)), 1.0), "and 5 more reaches outside .* destination of mov"),
+        (lambda p: p.pes(ALL).mov(p.pes(ALL).zeros("a", 4).strided((5,), (1,)), 1.0), "like 5 more, reaches outside .* destination of mov"),
         (lambda p: p.pes(ALL).add(p.reg(), p.pes(ALL).zeros("a", 4).strided((3,), (-1,)), 1.0), "first source of add: bytes -8 to 3"),
         (lambda p: past_the_end(p, 1, [Command.ADVANCE]), "advances its switch of color 1 past the last of 1 positions"),
         (lambda p: past_the_end(p, 2, [Command.ADVANCE], times=2), "past the last of 2 positions"),

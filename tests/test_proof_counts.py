@@ -126,7 +126,7 @@ def test_all_senders_and_takers_alike_are_one_finding():
     first.mov(first.send(1), 1.0)
     rest.mov(rest.zeros("x", 2), rest.recv(1))
     (found,) = find_hangs(program.link())
-    assert found.proven and "PE (1,0) and 14 more receives 2 wavelets" in found.message
+    assert found.proven and "PE (1,0), like 14 more, receives 2 wavelets" in found.message
 
 
 @settings(

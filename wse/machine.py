@@ -129,7 +129,8 @@ class Machine:
         source = self._port(self._inputs, name, "input")
         values = np.ascontiguousarray(values)
         if values.dtype.itemsize != 4:
-            raise ProgramError(f"input '{name}' takes 32-bit values, got {values.dtype}", help="convert with astype(np.float32)")
+            packed = ", or two to a wavelet with view(np.uint32)" if values.dtype == np.float16 else ""
+            raise ProgramError(f"input '{name}' takes 32-bit values, got {values.dtype}", help=f"convert with astype(np.float32){packed}")
         fresh = values.reshape(-1).view(np.uint32).astype(np.int64)
         self._pending[source].append(fresh)
         self._remember(lambda machine: machine._pending[source].append(fresh), len(fresh))

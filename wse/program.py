@@ -248,6 +248,10 @@ class Program:
         logical = next((found for frame in self.frames if (found := frame.logical(x, y)) is not None), (x, y))
         return f"({x},{y})" if logical == (x, y) else f"({x},{y}), logical ({logical[0]},{logical[1]})"
 
+    def where_like(self, pe: int, others: int) -> str:
+        """The same for the first of PEs that are alike, before a verb: `(0,0), like 2 more,`."""
+        return self.where(pe) + (f", like {others} more," if others else "")
+
     def xy(self, pe: int) -> tuple[int, int]:
         """Coordinates of a PE."""
         return int(pe) % self.width, int(pe) // self.width

@@ -47,13 +47,17 @@ class _Class:
     def refuse(self, message: str, line: int, bad: np.ndarray | None = None, notes: Sequence[str] = (), help: str | None = None) -> None:
         """Raise about the PEs where `bad` (all, without it): `message` follows their names."""
         pes = self.members if bad is None else self.members[bad]
-        others = f" and {len(pes) - 1} more" if len(pes) > 1 else ""
-        lines = self.program.source_lines
-        raise ProgramError(f"PE {self.program.where(pes[0])}{others} {message}", notes=[lines[line], *notes], help=help)
+        at = self.program.where_like(pes[0], len(pes) - 1)
+        raise ProgramError(f"PE {at} {message}", notes=[self.program.source_lines[line], *notes], help=help)
 
     def has_ramp(self, color: int, sends: bool) -> np.ndarray:
         """bool (num_members,): whether a wavelet of `color` can go from (`sends`) or to each core."""
         return (self.from_ramp if sends else self.to_ramp)[self.program.channels_at(self.members, color)]
+
+    def ramp_colors(self, pe: int, sends: bool) -> list[int]:
+        """Colors of which a wavelet can go from (`sends`) or to this PE's core."""
+        ramp = (self.from_ramp if sends else self.to_ramp)[:-1]
+        return self.program.channel_color[(self.program.channel_pe == pe) & ramp].tolist()
 
 
 def verify_code(program: Program) -> None:
@@ -103,8 +107,10 @@ def _verify_colors(c: _Class) -> None:
                 bad = ~c.has_ramp(int(color), sends)
                 if bad.any():
                     help = f"route color {color} with {'rx' if sends else 'tx'} RAMP on this PE"
-                    verb = "sends" if sends else "receives"
-                    c.refuse(f"{verb} color {color}, which has no such route there", int(row[Col.LINE]), bad, help=help)
+                    verb, ways = ("sends", "from its core go") if sends else ("receives", "to its core come")
+                    routed = c.ramp_colors(int(c.members[bad][0]), sends)
+                    notes = [f"{ways} " + (f"color{'s' * (len(routed) > 1)} {', '.join(map(str, routed))}" if routed else "none")]
+                    c.refuse(f"{verb} color {color}, which has no such route there", int(row[Col.LINE]), bad, notes, help)
 
 
 def _verify_bindings(c: _Class) -> None:

@@ -56,12 +56,12 @@ def _reshape_what_is_not_contiguous(p):
     p.pes(ROW).zeros("a", 4)[::2].reshape(2, 1)  # here
 
 
-@mistake("verify", "reaches outside its data with the destination of mov: bytes 0 to 19", "PE (0,0) and 2 more")
+@mistake("verify", "reaches outside its data with the destination of mov: bytes 0 to 19", "PE (0,0), like 2 more,")
 def _a_descriptor_past_the_end(p):
     p.pes(ROW).mov(p.pes(ROW).zeros("a", 4).strided((5,), (1,)), 1.0)  # here
 
 
-@mistake("verify", "reaches outside its data with the first source of add: bytes -8 to 3", "PE (0,0) and 2 more")
+@mistake("verify", "reaches outside its data with the first source of add: bytes -8 to 3", "PE (0,0), like 2 more,")
 def _negative_strides_past_the_start(p):
     p.pes(ROW).add(p.reg(), p.pes(ROW).zeros("a", 4).strided((3,), (-1,)), 1.0)  # here
 

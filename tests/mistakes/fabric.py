@@ -14,16 +14,23 @@ def _send_on_an_unrouted_color(p):
     p.pes(A).mov(p.pes(A).send(1), 1.0)  # here
 
 
-@mistake("verify", "receives color 1, which has no such route", "PE (0,0) and 2 more", "color 1")
+@mistake("verify", "receives color 1, which has no such route", "PE (0,0), like 2 more,", "to its core come none")
 def _receive_from_an_unrouted_color(p):
     p.pes(ROW).mov(p.reg(), p.pes(ROW).recv(1))  # here
 
 
-@mistake("verify", "sends color 1, which has no such route", "PE (1,0)", "color 1")
+@mistake("verify", "sends color 1, which has no such route", "PE (1,0)", "from its core go none")
 def _send_where_the_color_comes_in(p):
     line(p)
     p.pes(A).mov(p.pes(A).send(1), 1.0)
     p.pes(B).mov(p.pes(B).send(1), p.pes(B).recv(1))  # here
+
+
+@mistake("verify", "receives color 2, which has no such route", "PE (1,0)", "to its core come color 1")
+def _receive_another_color_than_comes(p):
+    line(p)
+    p.pes(A).mov(p.pes(A).send(1), 1.0)
+    p.pes(B).mov(p.reg(), p.pes(B).recv(2))  # here
 
 
 @mistake("call", "already has another route", "PE (1,0)", "color 1")

@@ -105,7 +105,7 @@ def find_miscounts(program: Program, nets: Nets) -> Iterator[Finding]:
         _, first = np.unique(np.stack([sender, taker, c])[:, bad], axis=1, return_index=True)
         for i in np.flatnonzero(bad)[first]:
             others = int((bad & (sender == sender[i]) & (taker == taker[i]) & (c == c[i])).sum()) - 1
-            at = program.where(pe[sinks[i]]) + (f" and {others} more" if others else "")
+            at = program.where_like(pe[sinks[i]], others)
             lines = [f"sent: {_line(program, sent, sender[i], c[i])}", f"received: {_line(program, taken, taker[i], c[i])}"]
             least, most = (int(of[taker[i], c[i]]) for of in (taken.least, taken.most))
             source = program.where(pe[root[i]])
@@ -148,12 +148,12 @@ def find_blocked(program: Program) -> Iterator[Finding]:
             active = rows[((rows[:, Col.OP] == Op.ACTIVATE) | (rows[:, Col.DONE] == Done.ACTIVATE)) & (rows[:, Col.TASK] == task)]
             proven = bool(len(active)) or bool(cls.active_tasks >> task & 1)
             pes = program.core_pe[program.core_class == n]
-            others = f" and {len(pes) - 1} more" if len(pes) > 1 else ""
             entry = cls.task_entry[task]
             line = active[0, Col.LINE] if len(active) else program.code[entry, Col.LINE]
+            at = program.where_like(pes[0], len(pes) - 1)
             starts = "activates task" if len(active) else "starts with task" if proven else "has task"
             yield Finding(
-                proven, f"PE {program.where(pes[0])}{others} {starts} {task}, which is blocked at load and which nothing there unblocks",
+                proven, f"PE {at} {starts} {task}, which is blocked at load and which nothing there unblocks",
                 (program.source_lines[line],), f"unblock({task}) in code of that PE, or leave out start_blocked({task})",
             )  # fmt: skip
 
@@ -166,7 +166,7 @@ def find_idle_tasks(program: Program) -> Iterator[Finding]:
             if entry < 0 or program.code[entry, Col.OP] == Op.END or started >> task & 1 or can_start(program, cls, task):
                 continue
             pes = program.core_pe[program.core_class == n]
-            at = program.where(pes[0]) + (f" and {len(pes) - 1} more" if len(pes) > 1 else "")
+            at = program.where_like(pes[0], len(pes) - 1)
             yield Finding(
                 False, f"task {task} of PE {at} never runs: nothing there activates it and no color is bound to it",
                 (program.source_lines[program.code[entry, Col.LINE]],),
