@@ -116,7 +116,7 @@ def info(file: Path, as_json: bool, progress: Progress) -> None:
         lines = [f"events   {', '.join(header.selection.events)}", f"PEs      {header.rect}, {len(pes):,} of them with records"]
         lines += [f"cycles   {window}", f"records  {header.num_records:,}, {header.dropped:,} dropped"]
         lines += [f"  {kind:<10} {num:,}" for kind, num in sorted(kinds.items())]
-        lines += [f"size     {file.stat().st_size / 1e6:.1f} MB"]
+        lines += [f"size     {file.stat().st_size:,} B"]
         emit("\n".join(lines))
     _warn(trace)
 

@@ -41,24 +41,24 @@ def begin_bulk(plan, core, thread, k, th, cycle):
 
 
 @leaf
-def _conflicts(code, core, thread, k, th, i):
+def _conflicts(code, thread, th, i):
     """Whether the destination of the next beat meets a source in another word of the same bank class."""
     if code[i, Col.D + Operand.KIND] != Kind.MEM:
         return False
-    d = _word(code, core, thread, k, th, i, Col.D, Thread.ADDR_D)
+    d = _word(code, thread, th, i, Col.D, Thread.ADDR_D)
     if code[i, Col.A + Operand.KIND] == Kind.MEM:
-        apart = _word(code, core, thread, k, th, i, Col.A, Thread.ADDR_A) - d
+        apart = _word(code, thread, th, i, Col.A, Thread.ADDR_A) - d
         if apart != 0 and apart % NUM_BANK_CLASSES == 0:
             return True
     if code[i, Col.B + Operand.KIND] == Kind.MEM:
-        apart = _word(code, core, thread, k, th, i, Col.B, Thread.ADDR_B) - d
+        apart = _word(code, thread, th, i, Col.B, Thread.ADDR_B) - d
         if apart != 0 and apart % NUM_BANK_CLASSES == 0:
             return True
     return False
 
 
 @leaf
-def _word(code, core, thread, k, th, i, operand, addr_col):
+def _word(code, thread, th, i, operand, addr_col):
     """Word address of the next beat's first element of a memory operand."""
     at = element_address(code, thread, th, i, operand, addr_col, thread[th, Thread.POS])
     return at // 2 if code[i, operand + Operand.TYPE] == Type.F16 else at
@@ -75,7 +75,7 @@ def beat(
     step = thread[th, Thread.STEP]
     in_step = thread[th, Thread.IN_STEP]
     cycles = plan[i, Plan.CYCLES]
-    bank = 1 if clock[Clock.BANKS] and _conflicts(code, core, thread, k, th, i) else 0
+    bank = 1 if clock[Clock.BANKS] and _conflicts(code, thread, th, i) else 0
     named = np.int64(0)
     if clock[Clock.SANITIZE]:
         check_beat(clock, code, core, thread, shadow, k, th, i, beat_size(plan, thread, th, i), cycle)
