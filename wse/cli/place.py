@@ -56,10 +56,10 @@ def place(
     with progress.stage("routing"):
         nets = route(placement, placed.model.config.dim, placed.spec.num_colors)
     problem, cost = placed.problem, routed_cost(placed, nets)
-    said = {"predicted_hops_per_token": int(cost.hops), "gap_frac": round(problem.weigh(cost) / problem.lower_bound - 1, 4)}
+    gap = problem.weigh(cost) / problem.lower_bound - 1
+    said = {"predicted_hops_per_token": int(cost.hops), "gap_frac": round(gap, 4)}
     placement = replace(placement, about=dict(placement.about) | said)
     placement.write(output)
-    gap = problem.weigh(cost) / problem.lower_bound - 1
     click.echo(f"{len(placed.blocks)} blocks on {placement.width}x{placement.height} PEs -> {output}")
     if placement.defects is not None:
         click.echo(str(placement.defects))
